@@ -1,0 +1,1 @@
+"""Multimodal encoders on Triton, written into Feast and Milvus, for content-aware recommendation."""

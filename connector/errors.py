@@ -1,0 +1,98 @@
+"""Every error the connector raises, as one tree.
+
+ConnectorError
+├─ ConfigurationError (ValueError)        settings, feature_store.yaml, a repository that does not fit together
+├─ UnknownSpaceError (LookupError)        a space, view or encoder that the registry does not hold
+├─ FilterError (ValueError)               a filter that does not parse or names an undeclared field
+├─ QueryError (ValueError)                a search that makes no sense as asked
+├─ CatalogueError (ValueError)            a catalogue that cannot be read at all
+├─ StrictIngestError (ValueError)         bad rows under --strict
+├─ StoreError (RuntimeError)
+│  ├─ StoreUnavailableError (ConnectionError)
+│  └─ SchemaMismatchError (ValueError)    a collection that does not have the shape its view declares
+├─ ServingError (RuntimeError)
+│  └─ ServerUnavailableError (ConnectionError)
+├─ TrainingError (RuntimeError)
+└─ EncoderError
+   ├─ EncoderLoadError (ValueError)
+   ├─ InvalidInputError (ValueError)
+   └─ ContractMismatchError (ValueError)
+"""
+
+from __future__ import annotations
+
+from encoders.errors import (
+    ConnectorError,
+    ContractMismatchError,
+    EncoderError,
+    EncoderLoadError,
+    InvalidInputError,
+)
+
+__all__ = [
+    "CatalogueError",
+    "ConfigurationError",
+    "ConnectorError",
+    "ContractMismatchError",
+    "EncoderError",
+    "EncoderLoadError",
+    "FilterError",
+    "InvalidInputError",
+    "QueryError",
+    "SchemaMismatchError",
+    "ServerUnavailableError",
+    "ServingError",
+    "StoreError",
+    "StoreUnavailableError",
+    "StrictIngestError",
+    "TrainingError",
+    "UnknownSpaceError",
+]
+
+
+class ConfigurationError(ConnectorError, ValueError):
+    """Settings or a feature repository that cannot be used as they stand."""
+
+
+class UnknownSpaceError(ConnectorError, LookupError):
+    """A space, view or encoder that the Feast registry does not hold."""
+
+
+class FilterError(ConnectorError, ValueError):
+    """A filter that does not parse, or that names a field the space does not declare."""
+
+
+class QueryError(ConnectorError, ValueError):
+    """A search that makes no sense as asked: no query, two of them, a weight below zero, k out of range."""
+
+
+class CatalogueError(ConnectorError, ValueError):
+    """A catalogue that cannot be read at all: missing file, unknown format, no key column."""
+
+
+class StrictIngestError(ConnectorError, ValueError):
+    """Rows that would have become dead letters, in a run that was asked to be strict."""
+
+
+class StoreError(ConnectorError, RuntimeError):
+    """A store refused or failed a call."""
+
+
+class StoreUnavailableError(StoreError, ConnectionError):
+    """A store that cannot be reached."""
+
+
+class SchemaMismatchError(StoreError, ValueError):
+    """A collection that does not have the shape, metric or contract its view declares."""
+
+
+class ServingError(ConnectorError, RuntimeError):
+    """The inference server refused or failed a call."""
+
+
+class ServerUnavailableError(ServingError, ConnectionError):
+    """An inference server that cannot be reached, or a model that is not ready."""
+
+
+class TrainingError(ConnectorError, RuntimeError):
+    """A training job that cannot start or go on."""

@@ -1,0 +1,260 @@
+"""Embedding spaces: declared as plain Feast feature views, read back out of the Feast registry.
+
+A space is one encoder version's vectors for one entity. `embedding_view` makes the feature view; `read_spaces` turns
+every such view of a registry back into `EmbeddingSpace` records. Nothing is kept anywhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from connector.errors import ConfigurationError, UnknownSpaceError
+from encoders.contract import EncoderContract, require_shared_space
+
+if TYPE_CHECKING:
+    from feast import Entity, FeatureView, Field
+
+EVENT_TIMESTAMP = "event_timestamp"
+CREATED_TIMESTAMP = "created_timestamp"
+
+TAG_KIND = "connector/kind"
+TAG_CONTRACT = "connector/contract"
+TAG_CONTRACT_HASH = "connector/contract_hash"
+TAG_QUERIES = "connector/queries"
+TAG_INPUTS = "connector/inputs"
+TAG_INPUT_KIND = "connector/input_kind"
+TAG_INDEX = "connector/index"
+
+InputKind = Literal["raw", "vector"]
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """A scalar carried beside the vector: catalogue column, Feast field and Milvus column at once.
+
+    Attributes:
+        name: its name in all three.
+        dtype: Feast type name: `Bool`, `Int32`, `Int64`, `Float32`, `Float64`, `String`, `UnixTimestamp`, …
+    """
+
+    name: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class EmbeddingSpace:
+    """One embedding space as the Feast registry declares it.
+
+    Attributes:
+        name: space, feature view and Milvus alias, all the same.
+        entity: Feast entity name.
+        join_key: the entity's join-key column with its Feast type name.
+        vector_field: the one vector feature.
+        contract: what the stored vectors are.
+        queries: contracts of encoders whose vectors may query this space, its own first.
+        inputs: catalogue columns that are encoded (joined by newlines for text), or the one that holds ready vectors.
+        input_kind: `raw` (encode) or `vector` (bring your own).
+        fields: scalars carried beside the vector; all of them can be filtered on.
+        log_path: folder of the offline log, relative to the repository, or a URL.
+        index: Milvus index settings, e.g. {"index_type": "HNSW", "M": 16, "efConstruction": 200}.
+    """
+
+    name: str
+    entity: str
+    join_key: FieldSpec
+    vector_field: str
+    contract: EncoderContract
+    queries: tuple[EncoderContract, ...]
+    inputs: tuple[str, ...]
+    input_kind: InputKind
+    fields: tuple[FieldSpec, ...]
+    log_path: str
+    index: dict[str, Any]
+
+    @property
+    def version(self) -> int:
+        """Version of the space: its encoder's version."""
+        return self.contract.version
+
+    @property
+    def collection(self) -> str:
+        """Milvus collection that holds this version."""
+        return collection_name(self.name, self.version)
+
+
+def collection_name(space: str, version: int) -> str:
+    """`item_image`, 3 → `item_image__v3`."""
+    return f"{space}__v{version}"
+
+
+def default_log_path(space: str, version: int) -> str:
+    """Folder of a space's offline log, relative to the feature repository."""
+    return f"data/{collection_name(space, version)}"
+
+
+def embedding_view(
+    name: str,
+    *,
+    entity: Entity,
+    contract: EncoderContract,
+    inputs: str | Sequence[str] = (),
+    vectors: str | None = None,
+    fields: Sequence[Field] = (),
+    queries: Iterable[EncoderContract] = (),
+    log_path: str | None = None,
+    ttl: timedelta | None = None,
+    index: dict[str, Any] | None = None,
+    description: str = "",
+    owner: str = "",
+    tags: dict[str, str] | None = None,
+) -> FeatureView:
+    """Declare an embedding space as a plain Feast feature view.
+
+    Args:
+        name: the space's one name everywhere.
+        contract: of the encoder that makes the stored vectors; its version is the version of the space.
+        inputs: catalogue columns to encode. Several text columns are joined by newlines, nulls left out.
+        vectors: instead of `inputs`: a catalogue column that already holds vectors made under `contract`.
+        fields: filterable scalars copied from the catalogue columns of the same names.
+        queries: contracts of further encoders that may query the space (the text tower of an image space).
+        log_path: folder of the offline log; default `data/<name>__v<version>` in the repository.
+        ttl: as in Feast; None keeps rows for ever.
+        index: Milvus index settings; default HNSW with M=16, efConstruction=200.
+
+    Raises:
+        ConfigurationError: neither or both of `inputs` and `vectors`, or a field named like a reserved column.
+        ContractMismatchError: a query contract that does not share the space.
+    """
+    from feast import FeatureView, Field, FileSource
+    from feast.types import Array, Float32
+
+    input_columns = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+    if bool(input_columns) == (vectors is not None):
+        raise ConfigurationError(f"space {name}: give either inputs= (columns to encode) or vectors= (ready vectors)")
+    vector_field = f"{name}_embedding"
+    reserved = {EVENT_TIMESTAMP, CREATED_TIMESTAMP, vector_field, entity.join_key}
+    for field in fields:
+        if field.name in reserved or field.name.startswith("_"):
+            raise ConfigurationError(f"space {name}: field {field.name!r} is a reserved name; rename the column")
+    further = tuple(queries)
+    for query in further:
+        require_shared_space(contract, query, where=f"space {name}")
+    path = log_path or default_log_path(name, contract.version)
+    return FeatureView(
+        name=name,
+        entities=[entity],
+        schema=[
+            _join_key_field(entity),
+            Field(
+                name=vector_field,
+                dtype=Array(Float32),
+                vector_index=True,
+                vector_length=contract.dimension,
+                vector_search_metric=contract.metric,
+            ),
+            *fields,
+        ],
+        source=FileSource(
+            name=f"{name}_log",
+            path=f"{path.rstrip('/')}/*.parquet",
+            timestamp_field=EVENT_TIMESTAMP,
+            created_timestamp_column=CREATED_TIMESTAMP,
+        ),
+        ttl=ttl if ttl is not None else timedelta(0),
+        description=description,
+        owner=owner,
+        tags={
+            **(tags or {}),
+            TAG_KIND: "embedding",
+            TAG_CONTRACT: contract.to_json(),
+            TAG_CONTRACT_HASH: contract.hash,
+            TAG_QUERIES: json.dumps([json.loads(q.to_json()) for q in further]),
+            TAG_INPUTS: json.dumps([vectors] if vectors is not None else list(input_columns)),
+            TAG_INPUT_KIND: "vector" if vectors is not None else "raw",
+            TAG_INDEX: json.dumps(index or {"index_type": "HNSW", "M": 16, "efConstruction": 200}),
+        },
+    )
+
+
+def content_view(
+    name: str,
+    *,
+    entity: Entity,
+    fields: Sequence[Field],
+    log_path: str | None = None,
+    ttl: timedelta | None = None,
+    description: str = "",
+    owner: str = "",
+    tags: dict[str, str] | None = None,
+) -> FeatureView:
+    """Declare a plain feature view (no vector) that `ingest` fills from the catalogue columns of the same names."""
+    from feast import FeatureView, FileSource
+
+    return FeatureView(
+        name=name,
+        entities=[entity],
+        schema=[_join_key_field(entity), *fields],
+        source=FileSource(
+            name=f"{name}_log",
+            path=f"{(log_path or f'data/{name}').rstrip('/')}/*.parquet",
+            timestamp_field=EVENT_TIMESTAMP,
+            created_timestamp_column=CREATED_TIMESTAMP,
+        ),
+        ttl=ttl if ttl is not None else timedelta(0),
+        description=description,
+        owner=owner,
+        tags={**(tags or {}), TAG_KIND: "content"},
+    )
+
+
+def space_of(view: FeatureView) -> EmbeddingSpace:
+    """Read a feature view made by `embedding_view`.
+
+    Raises:
+        UnknownSpaceError: the view is not an embedding space.
+    """
+    tags = view.tags
+    if tags.get(TAG_KIND) != "embedding":
+        raise UnknownSpaceError(f"feature view {view.name!r} is not an embedding space; declare it by embedding_view()")
+    contract = EncoderContract.from_json(tags[TAG_CONTRACT])
+    vector = next(field for field in view.features if field.vector_index)
+    return EmbeddingSpace(
+        name=view.name,
+        entity=view.entities[0],
+        join_key=FieldSpec(view.entity_columns[0].name, str(view.entity_columns[0].dtype)),
+        vector_field=vector.name,
+        contract=contract,
+        queries=(contract, *(EncoderContract.from_dict(record) for record in json.loads(tags[TAG_QUERIES]))),
+        inputs=tuple(json.loads(tags[TAG_INPUTS])),
+        input_kind="vector" if tags[TAG_INPUT_KIND] == "vector" else "raw",
+        fields=tuple(FieldSpec(f.name, str(f.dtype)) for f in view.features if not f.vector_index),
+        log_path=log_folder(view),
+        index=json.loads(tags[TAG_INDEX]),
+    )
+
+
+def log_folder(view: FeatureView) -> str:
+    """Folder of a view's offline log, as written in its file source."""
+    path: str = view.batch_source.path
+    return path.removesuffix("/*.parquet")
+
+
+def is_content_view(view: FeatureView) -> bool:
+    """Whether the view was made by `content_view`."""
+    return bool(view.tags.get(TAG_KIND) == "content")
+
+
+def read_spaces(views: Iterable[FeatureView]) -> dict[str, EmbeddingSpace]:
+    """Every embedding space among `views`, by name."""
+    return {view.name: space_of(view) for view in views if view.tags.get(TAG_KIND) == "embedding"}
+
+
+def _join_key_field(entity: Entity) -> Field:
+    from feast import Field
+    from feast.types import from_value_type
+
+    return Field(name=entity.join_key, dtype=from_value_type(entity.value_type))
