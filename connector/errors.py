@@ -9,6 +9,7 @@ ConnectorError
 ├─ StrictIngestError (ValueError)         bad rows under --strict
 ├─ StoreError (RuntimeError)
 │  ├─ StoreUnavailableError (ConnectionError)
+│  ├─ BadRowsError (ValueError)           rows a store cannot hold, by position
 │  └─ SchemaMismatchError (ValueError)    a collection that does not have the shape its view declares
 ├─ ServingError (RuntimeError)
 │  └─ ServerUnavailableError (ConnectionError)
@@ -30,6 +31,7 @@ from encoders.errors import (
 )
 
 __all__ = [
+    "BadRowsError",
     "CatalogueError",
     "ConfigurationError",
     "ConnectorError",
@@ -80,6 +82,19 @@ class StoreError(ConnectorError, RuntimeError):
 
 class StoreUnavailableError(StoreError, ConnectionError):
     """A store that cannot be reached."""
+
+
+class BadRowsError(StoreError, ValueError):
+    """Rows a store cannot hold (null key, over-long text, NaN vector); raised before anything is written.
+
+    Args:
+        message: the first of them, in one line.
+        rows: position in the table → reason, of every one.
+    """
+
+    def __init__(self, message: str, rows: dict[int, str]) -> None:
+        self.rows = rows
+        super().__init__(message)
 
 
 class SchemaMismatchError(StoreError, ValueError):

@@ -31,6 +31,9 @@ TAG_INDEX = "connector/index"
 
 InputKind = Literal["raw", "vector"]
 
+RESULT_COLUMNS = frozenset({"rank", "score", "query", "distance"})
+"""Columns of search results; a carried field cannot be called so."""
+
 
 @dataclass(frozen=True)
 class FieldSpec:
@@ -136,10 +139,10 @@ def embedding_view(
     if bool(input_columns) == (vectors is not None):
         raise ConfigurationError(f"space {name}: give either inputs= (columns to encode) or vectors= (ready vectors)")
     vector_field = f"{name}_embedding"
-    reserved = {EVENT_TIMESTAMP, CREATED_TIMESTAMP, vector_field, entity.join_key}
+    reserved = {EVENT_TIMESTAMP, CREATED_TIMESTAMP, vector_field, entity.join_key, *RESULT_COLUMNS}
     for field in fields:
         if field.name in reserved or field.name.startswith("_"):
-            raise ConfigurationError(f"space {name}: field {field.name!r} is a reserved name; rename the column")
+            raise ConfigurationError(f"space {name}: field {field.name!r} is a reserved name; call it otherwise")
     further = tuple(queries)
     for query in further:
         require_shared_space(contract, query, where=f"space {name}")
@@ -216,10 +219,21 @@ def space_of(view: FeatureView) -> EmbeddingSpace:
 
     Raises:
         UnknownSpaceError: the view is not an embedding space.
+        ConfigurationError: its tags are not as `embedding_view` writes them.
     """
-    tags = view.tags
-    if tags.get(TAG_KIND) != "embedding":
+    if view.tags.get(TAG_KIND) != "embedding":
         raise UnknownSpaceError(f"feature view {view.name!r} is not an embedding space; declare it by embedding_view()")
+    try:
+        return _read_tags(view)
+    except (KeyError, ValueError, TypeError, StopIteration) as error:
+        raise ConfigurationError(
+            f"feature view {view.name!r} has connector/ tags that cannot be read ({type(error).__name__}: {error}); "
+            "declare it by embedding_view() and apply it again"
+        ) from error
+
+
+def _read_tags(view: FeatureView) -> EmbeddingSpace:
+    tags = view.tags
     contract = EncoderContract.from_json(tags[TAG_CONTRACT])
     vector = next(field for field in view.features if field.vector_index)
     return EmbeddingSpace(
@@ -228,13 +242,20 @@ def space_of(view: FeatureView) -> EmbeddingSpace:
         join_key=FieldSpec(view.entity_columns[0].name, str(view.entity_columns[0].dtype)),
         vector_field=vector.name,
         contract=contract,
-        queries=(contract, *(EncoderContract.from_dict(record) for record in json.loads(tags[TAG_QUERIES]))),
-        inputs=tuple(json.loads(tags[TAG_INPUTS])),
+        queries=(contract, *(EncoderContract.from_dict(record) for record in _json_list(tags[TAG_QUERIES], dict))),
+        inputs=tuple(_json_list(tags[TAG_INPUTS], str)),
         input_kind="vector" if tags[TAG_INPUT_KIND] == "vector" else "raw",
         fields=tuple(FieldSpec(f.name, str(f.dtype)) for f in view.features if not f.vector_index),
         log_path=log_folder(view),
-        index=json.loads(tags[TAG_INDEX]),
+        index=dict(json.loads(tags[TAG_INDEX])),
     )
+
+
+def _json_list(text: str, kind: type) -> list[Any]:
+    values = json.loads(text)
+    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+        raise TypeError(f"expected a list of {kind.__name__}, found {text[:80]}")
+    return values
 
 
 def log_folder(view: FeatureView) -> str:

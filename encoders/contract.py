@@ -16,6 +16,21 @@ Metric = Literal["COSINE", "IP", "L2"]
 HASH_LENGTH = 16
 
 
+FIELD_TYPES: dict[str, type] = {
+    "name": str,
+    "version": int,
+    "modality": str,
+    "dimension": int,
+    "metric": str,
+    "pooling": str,
+    "normalized": bool,
+    "max_input": int,
+    "weights_hash": str,
+    "preprocessing_hash": str,
+    "aligned_with": tuple,
+}
+
+
 @dataclass(frozen=True)
 class EncoderContract:
     """What one version of one encoder promises about its vectors.
@@ -31,7 +46,8 @@ class EncoderContract:
         max_input: the most of an input that is used: tokens for text, pixels of the short side for images.
         weights_hash: sha256 of the source weights (not of an exported graph), hexadecimal.
         preprocessing_hash: sha256 of everything between raw bytes and the network's input.
-        aligned_with: hashes of contracts whose vectors live in the same space (the text tower of an image encoder).
+        aligned_with: hashes of contracts whose vectors live in the same space (the text tower of an image encoder),
+            or of the weights that two towers were trained in together.
     """
 
     name: str
@@ -47,6 +63,9 @@ class EncoderContract:
     aligned_with: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        wrong = [name for name, kind in FIELD_TYPES.items() if type(getattr(self, name)) is not kind]
+        if wrong or not all(isinstance(value, str) for value in self.aligned_with):
+            raise EncoderLoadError(f"contract {self.name}: {', '.join(wrong) or 'aligned_with'} of the wrong type")
         if self.version < 1 or self.dimension < 1:
             raise EncoderLoadError(f"contract {self.name}: version and dimension must be at least 1")
         if self.modality not in get_args(Modality) or self.metric not in get_args(Metric):
@@ -86,23 +105,30 @@ class EncoderContract:
         """Read a decoded JSON object.
 
         Raises:
-            EncoderLoadError: fields missing or unknown.
+            EncoderLoadError: fields missing, unknown or of another type.
         """
+        if not isinstance(record, dict):
+            raise EncoderLoadError(f"an encoder contract is a JSON object, not {type(record).__name__}")
         known = {field.name for field in fields(cls)}
         unknown, missing = set(record) - known, known - set(record) - {"aligned_with"}
         if unknown or missing:
             raise EncoderLoadError(
                 f"an encoder contract has unknown fields {sorted(unknown)} or lacks {sorted(missing)}"
             )
-        return cls(**{**record, "aligned_with": tuple(record.get("aligned_with", ()))})
+        aligned_with = record.get("aligned_with", ())
+        return cls(
+            **{**record, "aligned_with": tuple(aligned_with) if isinstance(aligned_with, list) else aligned_with}
+        )
 
     def renamed(self, name: str, version: int) -> EncoderContract:
-        """The same encoder published under another name and version."""
-        return replace(self, name=name, version=version)
+        """The same encoder published under another name and version; it stays in the space it was in."""
+        if (name, version) == (self.name, self.version):
+            return self
+        return replace(self, name=name, version=version, aligned_with=(*self.aligned_with, self.hash))
 
     def shares_space_with(self, other: EncoderContract) -> bool:
-        """Whether vectors of the two contracts may be compared."""
-        return self.hash == other.hash or self.hash in other.aligned_with or other.hash in self.aligned_with
+        """Whether vectors of the two contracts may be compared: one names the other, or both name a third."""
+        return not {self.hash, *self.aligned_with}.isdisjoint({other.hash, *other.aligned_with})
 
 
 def external_contract(

@@ -1,0 +1,50 @@
+"""Run suites (all, or those named) and print their figures as one table."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.harness import RESULTS, Figure, write_results
+
+SUITES = ("startup", "text", "image", "search", "ingest", "memory")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("suites", nargs="*", choices=[*SUITES, []], help=f"some of {', '.join(SUITES)}; all without")
+    chosen = parser.parse_args(arguments).suites or list(SUITES)
+    console = Console()
+    for suite in chosen:
+        console.print(f"[bold]{suite}[/bold] …")
+        figures, notes = importlib.import_module(f"benchmarks.{suite}").run()
+        write_results(suite, figures, notes)
+        console.print(table({suite: figures}))
+    everything = {path.stem: read(path.stem) for path in sorted(RESULTS.glob("*.json"))}
+    console.print(table(everything, title="all recorded figures"))
+    return 0
+
+
+def read(suite: str) -> list[Figure]:
+    record = json.loads((RESULTS / f"{suite}.json").read_text(encoding="utf-8"))
+    return [Figure(**item) for item in record["figures"]]
+
+
+def table(figures: dict[str, list[Figure]], title: str | None = None) -> Table:
+    out = Table("suite", "figure", "value", "baseline", "ratio", "goal", "met", title=title)
+    for suite, items in figures.items():
+        for item in items:
+            baseline = f"{item.baseline} {item.baseline_value:.4g}" if item.baseline_value is not None else ""
+            ratio = "" if item.ratio is None else f"{item.ratio:.2f}"
+            met = {True: "yes", False: "[red]no[/red]", None: ""}[item.met]
+            out.add_row(suite, item.name, f"{item.value:.4g} {item.unit}", baseline, ratio, item.goal, met)
+    return out
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""Changes to a batch of training pictures that leave their words true; all of them on the training device."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from connector.adaptation.spec import Augmentation
+
+
+def augment(pictures: Tensor, size: int, how: Augmentation, generator: torch.Generator) -> Tensor:
+    """Crop, turn, mirror, relight and erase.
+
+    Args:
+        pictures: float32 [n, 3, H, W] in [0, 1].
+        size: height and width of the result.
+        generator: on the CPU, so that every device sees the same changes.
+
+    Returns:
+        float32 [n, 3, size, size] in [0, 1].
+    """
+    n = len(pictures)
+
+    def between(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(n, generator=generator)
+
+    zoom = between(how.crop, 1.0)
+    angle = between(-how.turn, how.turn) * math.pi / 180
+    mirror = torch.where(torch.rand(n, generator=generator) < (0.5 if how.flip else 0.0), -1.0, 1.0)
+    aspect = between(0.9, 1.1) if how.crop < 1 else torch.ones(n)
+    shift_x, shift_y = (1 - zoom) * between(-1, 1), (1 - zoom) * between(-1, 1)
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    rows = [
+        torch.stack([cos * mirror * aspect, -sin, shift_x], dim=1),
+        torch.stack([sin * mirror * aspect, cos, shift_y], dim=1),
+    ]
+    grid = functional.affine_grid(torch.stack(rows, dim=1).to(pictures.device), [n, 3, size, size], align_corners=False)
+    image = functional.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+
+    def column(values: Tensor) -> Tensor:
+        return values.view(n, 1, 1, 1).to(image.device)
+
+    centre = image.mean(dim=(1, 2, 3), keepdim=True)
+    image = (image - centre) * column(between(1 - how.contrast, 1 + how.contrast)) + centre
+    image = image * column(between(1 - how.brightness, 1 + how.brightness))
+    if how.erase:
+        image = _erase(image, how.erase, generator)
+    return image.clamp(0, 1)
+
+
+def _erase(image: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    n, _, height, width = image.shape
+    chance, tall, wide, top, left = torch.rand(5, n, generator=generator)
+    tall, wide = 0.1 + 0.25 * tall, 0.1 + 0.25 * wide
+    y, x = torch.linspace(0, 1, height).view(1, -1, 1), torch.linspace(0, 1, width).view(1, 1, -1)
+    start_y, start_x = (top * (1 - tall)).view(n, 1, 1), (left * (1 - wide)).view(n, 1, 1)
+    inside = (y >= start_y) & (y < start_y + tall.view(n, 1, 1)) & (x >= start_x) & (x < start_x + wide.view(n, 1, 1))
+    gone = inside & (chance < probability).view(n, 1, 1)
+    return image.masked_fill(gone.unsqueeze(1).to(image.device), 0.5)

@@ -1,0 +1,39 @@
+"""The card beside a trained encoder: what it was trained on, how, and how well it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from connector.adaptation.spec import ContrastiveSpec
+
+if TYPE_CHECKING:
+    from connector.adaptation.contrastive import PretrainReport
+
+
+def write_card(spec: ContrastiveSpec, report: PretrainReport, *, title: str = "Image encoder", more: str = "") -> str:
+    """Markdown; names files without their folders."""
+    sources = "\n".join(f"- `{Path(source.path).name}`: {', '.join(source.text)}" for source in spec.pairs)
+    figures = "\n".join(f"| {name} | {value:.3f} |" for name, value in report.metrics.items())
+    tower = spec.tower.model_dump(exclude={"kind"})
+    settings = ", ".join(f"{name} {value}" for name, value in tower.items())
+    return f"""# {title}
+
+A {spec.tower.kind} image tower ({settings}), trained by symmetric InfoNCE towards the locked vectors of the text
+encoder `{spec.text_encoder}`. Load it with `encoders.load(folder)`.
+
+## Trained on
+
+{report.pairs} pairs of picture and words, {report.held_out} held out:
+
+{sources}
+
+{report.steps} steps of {spec.batch_size}, AdamW at {spec.learning_rate:g}, seed {spec.seed}; the state of step \
+{report.best_step} was kept.
+
+## How well it does on the rows held out
+
+| figure | value |
+|---|---|
+{figures}
+{more}"""

@@ -1,0 +1,104 @@
+"""Checkpoints: weights and optimiser state as safetensors, counters as JSON, whole or not there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from connector.errors import TrainingError
+from encoders.files import new_folder, write_json
+
+PREFIX = "step-"
+
+
+@dataclass
+class Progress:
+    """How far a job has come.
+
+    Attributes:
+        spec_hash: of the spec it was started with.
+        step: steps done.
+        seconds: spent training, over all runs.
+        best: best value of the validation metric so far, and the step it was seen at.
+        stale: evaluations since then.
+        loss: exponential mean of the loss.
+    """
+
+    spec_hash: str
+    step: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    best_step: int = 0
+    stale: int = 0
+    loss: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def save_checkpoint(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
+    """Write `folder/step-…`, then remove older ones."""
+    target = folder / f"{PREFIX}{progress.step:08d}"
+    with new_folder(target) as filling:
+        save_file(state_of(module), filling / "model.safetensors")
+        save_file(_optimizer_state(module, optimizer), filling / "optimizer.safetensors")
+        write_json(filling / "progress.json", asdict(progress))
+    for old in _checkpoints(folder):
+        if old != target:
+            shutil.rmtree(old)
+    return target
+
+
+def load_checkpoint(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+    """Restore the newest checkpoint in `folder`, or return None where there is none.
+
+    Raises:
+        TrainingError: it does not fit the module, or is damaged.
+    """
+    found = _checkpoints(folder)
+    if not found:
+        return None
+    newest = found[-1]
+    try:
+        progress = Progress(**json.loads((newest / "progress.json").read_text(encoding="utf-8")))
+        load_state(module, load_file(newest / "model.safetensors"))
+        _restore(module, optimizer, load_file(newest / "optimizer.safetensors"))
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise TrainingError(f"{newest}: cannot be continued from; start afresh without resume") from error
+    return progress
+
+
+def state_of(module: nn.Module) -> dict[str, Tensor]:
+    """Copies of a module's parameters and buffers, on the CPU."""
+    return {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
+
+
+def load_state(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Put `state_of`'s result back."""
+    module.load_state_dict(state)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob(f"{PREFIX}*") if path.is_dir())
+
+
+def _optimizer_state(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}/{part}": torch.as_tensor(value).detach().cpu().contiguous().clone()
+        for name, parameter in module.named_parameters()
+        for part, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _restore(module: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Tensor]) -> None:
+    parameters = dict(module.named_parameters())
+    for key, value in state.items():
+        name, part = key.rsplit("/", 1)
+        parameter = parameters[name]
+        # AdamW keeps its step counter on the CPU.
+        optimizer.state[parameter][part] = value if part == "step" else value.to(parameter.device)

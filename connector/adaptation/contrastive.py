@@ -1,0 +1,257 @@
+"""The contrastive job: pictures are drawn towards the vectors of their words, in a locked text space."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connector.adaptation.spec import ContrastiveSpec
+from connector.errors import TrainingError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from connector.adaptation.pairs import PairSet
+    from encoders.towers.image import ImageTower
+
+TOWER = "tower"
+METRIC = "recall@1"
+HIGHEST_SCALE = 100.0
+
+
+@dataclass(frozen=True)
+class PretrainReport:
+    """What a job did.
+
+    Attributes:
+        folder: the tower folder it wrote.
+        pairs, held_out: rows trained and validated on.
+        skipped: reason → rows that could not be used.
+        steps: done in all, over every run of the job.
+        best_step: the step whose state was kept.
+        metrics: validation figures of the kept state.
+        steps_per_second: of training, evaluation aside.
+    """
+
+    folder: Path
+    pairs: int
+    held_out: int
+    skipped: dict[str, int] = field(default_factory=dict)
+    steps: int = 0
+    best_step: int = 0
+    loss: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    steps_per_second: float = 0.0
+
+    def __str__(self) -> str:
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in self.metrics.items())
+        skipped = sum(self.skipped.values())
+        return (
+            f"{self.pairs} pairs ({skipped} rows skipped), {self.steps} steps in {self.seconds:.0f} s; "
+            f"kept step {self.best_step}: {figures}; written to {self.folder}"
+        )
+
+
+def pretrain_contrastive(
+    spec: ContrastiveSpec, *, resume: bool = False, until: int | None = None, show: bool = True, card: str | None = None
+) -> PretrainReport:
+    """Run the job and write `spec.out/tower`, a folder that `encoders.load` takes.
+
+    Args:
+        resume: go on from the newest checkpoint in `spec.out`; on the CPU the result is that of an undisturbed run.
+        until: leave off after this step, as if interrupted.
+        show: draw a progress bar where a person is watching.
+        card: text of the tower's README.md; default: one written from the spec and the figures.
+
+    Raises:
+        TrainingError: no usable pairs, or a loss that is not finite.
+        ConfigurationError: `resume` finds a checkpoint of another spec.
+        EncoderLoadError: a text encoder or tower that cannot be loaded.
+    """
+    import torch
+
+    import encoders
+    from connector.adaptation.bar import TrainingBar
+    from connector.adaptation.card import write_card
+    from connector.adaptation.pairs import read_pairs
+    from connector.adaptation.sampler import split
+    from connector.adaptation.towers import build_tower
+    from connector.adaptation.trainer import Trainer
+    from encoders.media.image import ImageLimits, pixels_of
+
+    out, device = Path(spec.out), _device(spec.device)
+    with encoders.load(spec.text_encoder, modality="text") as text:
+        torch.manual_seed(spec.seed)
+        tower = build_tower(spec.tower, text.contract.dimension, (text.contract.hash,))
+        limits = ImageLimits()
+        preprocessing = tower.preprocessing
+        with TrainingBar("reading pairs", None, show=show) as bar:
+            pairs = read_pairs(
+                spec.pairs, lambda b: pixels_of(b, preprocessing, limits), tower.image_size, out / "cache", bar.advance
+            )
+        vectors = _encode(text, pairs.texts, show)
+    train_rows, held_rows = split(len(pairs), spec.validation, spec.seed)
+    if len(train_rows) < 2:
+        raise TrainingError(f"{len(train_rows)} usable pairs are too few to learn from; at least 2 are needed")
+    job = _Job(spec, tower, pairs, vectors, train_rows, held_rows, device)
+    steps = job.steps
+    with TrainingBar("training", steps, show=show) as bar:
+        trainer = Trainer(job.module, job.loss_of, job.evaluate, job.plan(), out, bar.notice)
+        progress = trainer.run(resume=resume, until=until)
+    with torch.no_grad():
+        metrics = job.evaluate()
+    report = PretrainReport(
+        folder=out / TOWER,
+        pairs=len(train_rows),
+        held_out=len(held_rows),
+        skipped=dict(pairs.skipped),
+        steps=progress.step,
+        best_step=progress.best_step,
+        loss=progress.loss,
+        metrics=metrics,
+        seconds=progress.seconds,
+        steps_per_second=progress.step / max(progress.seconds, 1e-9),
+    )
+    tower.cpu().eval().save(report.folder, dtype=spec.weights, card=card or write_card(spec, report))
+    return report
+
+
+def _encode(text: Any, texts: list[str], show: bool) -> NDArray[np.float32]:
+    from connector.adaptation.bar import TrainingBar
+
+    parts: list[NDArray[np.float32]] = []
+    with TrainingBar("encoding words", len(texts), show=show) as bar:
+        for start in range(0, len(texts), 256):
+            parts.append(text.encode(texts[start : start + 256]))
+            bar.advance(len(parts[-1]))
+    vectors = np.concatenate(parts)
+    norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return np.asarray(vectors / norms, np.float32)
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise TrainingError(f"device {name!r} is not one that torch knows; use auto, cpu or cuda") from error
+
+
+class _Job:
+    """Batches, loss and evaluation of one run."""
+
+    def __init__(
+        self,
+        spec: ContrastiveSpec,
+        tower: ImageTower,
+        pairs: PairSet,
+        vectors: NDArray[np.float32],
+        train_rows: NDArray[np.int64],
+        held_rows: NDArray[np.int64],
+        device: torch.device,
+    ) -> None:
+        import torch
+        from torch import nn
+
+        from connector.adaptation.sampler import MixedBatches
+
+        self._spec, self._tower, self._pairs, self._device = spec, tower, pairs, device
+        self._vectors = torch.from_numpy(vectors)
+        self._held = held_rows if len(held_rows) else train_rows[:256]
+        weights = [source.weight for source in spec.pairs]
+        training = [np.intersect1d(rows, train_rows, assume_unique=True) for rows in pairs.sources]
+        self._batches = MixedBatches(training, weights, spec.batch_size, spec.seed)
+        log_scale = nn.Parameter(torch.tensor(math.log(1 / spec.temperature)))
+        self.module: nn.Module = nn.ModuleDict({"tower": tower, "head": nn.ParameterDict({"log_scale": log_scale})})
+        self.module.to(device)
+        self._log_scale = log_scale
+        shape = (1, 3, 1, 1)
+        self._mean = torch.tensor(tower.preprocessing.mean, device=device).view(shape)
+        self._std = torch.tensor(tower.preprocessing.std, device=device).view(shape)
+        self._range = 255 * tower.preprocessing.scale
+
+    @property
+    def steps(self) -> int | None:
+        if self._spec.epochs is not None:
+            return max(1, math.ceil(self._spec.epochs * self._batches.rows / self._batches.batch_size))
+        return self._spec.steps
+
+    def plan(self) -> Any:
+        from connector.adaptation.trainer import Plan
+
+        spec = self._spec
+        return Plan(
+            spec_hash=spec.hash,
+            steps=self.steps,
+            minutes=spec.minutes,
+            learning_rate=spec.learning_rate,
+            warmup=spec.warmup,
+            weight_decay=spec.weight_decay,
+            evaluate_every=spec.evaluate_every,
+            checkpoint_every=spec.checkpoint_every,
+            patience=spec.patience,
+            seed=spec.seed,
+            metric=METRIC,
+        )
+
+    def loss_of(self, step: int) -> Tensor:
+        import torch
+
+        from connector.adaptation.augment import augment
+        from connector.adaptation.losses import info_nce, same_meaning
+
+        rows = self._batches.rows_of(step)
+        generator = torch.Generator().manual_seed(self._spec.seed * 1_000_003 + step)
+        draws = torch.rand(len(rows), generator=generator).numpy()
+        texts = np.asarray(
+            [(ids := self._pairs.text_ids[row])[int(draw * len(ids))] for row, draw in zip(rows, draws, strict=True)]
+        )
+        pictures = self._pictures(rows)
+        pictures = augment(pictures, self._tower.image_size, self._spec.augmentation, generator)
+        images = self._tower(self._normalise(pictures))
+        same = same_meaning(torch.from_numpy(texts), torch.from_numpy(self._pairs.groups[rows])).to(self._device)
+        words = self._vectors[torch.from_numpy(texts)].to(self._device)
+        return info_nce(images, words, self._log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp(), same)
+
+    def evaluate(self) -> dict[str, float]:
+        import torch
+
+        from connector.adaptation.metrics import retrieval_recall
+
+        images = self._encode(self._held)
+        groups = torch.from_numpy(self._pairs.groups[self._held])
+        first = np.asarray([self._pairs.text_ids[row][0] for row in self._held])
+        _, distinct = np.unique(first, return_index=True)
+        words, word_groups = self._vectors[torch.from_numpy(first[distinct])], groups[torch.from_numpy(distinct)]
+        figures: dict[str, float] = {}
+        for k in (1, 5, 10):
+            figures[f"image_to_text/recall@{k}"] = retrieval_recall(images, words, groups, word_groups, k)
+            figures[f"text_to_image/recall@{k}"] = retrieval_recall(words, images, word_groups, groups, k)
+        return {METRIC: (figures["image_to_text/recall@1"] + figures["text_to_image/recall@1"]) / 2, **figures}
+
+    def _encode(self, rows: NDArray[np.int64]) -> Tensor:
+        import torch
+
+        self.module.eval()
+        return torch.cat(
+            [self._tower(self._normalise(self._pictures(rows[i : i + 128]))).cpu() for i in range(0, len(rows), 128)]
+        )
+
+    def _pictures(self, rows: NDArray[np.int64]) -> Tensor:
+        import torch
+
+        pixels = torch.from_numpy(self._pairs.pictures.take(rows)).to(self._device)
+        return pixels.permute(0, 3, 1, 2).contiguous().float() / 255
+
+    def _normalise(self, pictures: Tensor) -> Tensor:
+        return (pictures * self._range - self._mean) / self._std

@@ -1,0 +1,60 @@
+"""The image tower that a job trains: built new, or taken from a folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from connector.adaptation.spec import NewTower, PretrainedTower
+
+if TYPE_CHECKING:
+    from encoders.towers.image import ImageTower
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def build_tower(spec: NewTower | PretrainedTower, dimension: int, aligned_with: tuple[str, ...]) -> ImageTower:
+    """A tower whose vectors have `dimension` numbers; its random parts come from torch's seed.
+
+    Raises:
+        EncoderLoadError: a source that cannot be loaded.
+    """
+    return _new(spec, dimension, aligned_with) if spec.kind == "new" else _pretrained(spec, dimension, aligned_with)
+
+
+def _new(spec: NewTower, dimension: int, aligned_with: tuple[str, ...]) -> ImageTower:
+    from torch import nn
+    from transformers import ResNetConfig, ResNetModel
+
+    from encoders.media.preprocessing import BILINEAR, ImagePreprocessing
+    from encoders.towers.image import ImageTower
+
+    config = ResNetConfig(
+        embedding_size=spec.hidden_sizes[0],
+        hidden_sizes=list(spec.hidden_sizes),
+        depths=list(spec.depths),
+        layer_type="basic",
+    )
+    preprocessing = ImagePreprocessing(
+        image_size=spec.image_size, resample=BILINEAR, mean=IMAGENET_MEAN, std=IMAGENET_STD
+    )
+    projection = nn.Linear(spec.hidden_sizes[-1], dimension)
+    return ImageTower(
+        ResNetModel(config), preprocessing, pooling="pooler", projection=projection, aligned_with=aligned_with
+    )
+
+
+def _pretrained(spec: PretrainedTower, dimension: int, aligned_with: tuple[str, ...]) -> ImageTower:
+    from torch import nn
+
+    from encoders.source import resolve
+    from encoders.towers.image import ImageTower
+
+    found: Any = ImageTower.from_folder(resolve(spec.source, "image").path)
+    tower: ImageTower = found
+    if tower.dimension != dimension:
+        # Another space needs another last layer; what lies before it is kept.
+        tower.projection = None
+        tower.projection = nn.Linear(tower.dimension, dimension)
+    tower.normalize = True
+    tower.aligned_with = aligned_with
+    return tower

@@ -1,0 +1,191 @@
+"""Vectors of a batch for one space: encoded from raw inputs, or read ready from a column."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pt
+from numpy.typing import NDArray
+
+from connector.errors import ContractMismatchError
+from connector.ingest.batch import Problem, as_problems, cell, plain
+from connector.ingest.media import MediaSource
+from connector.ingest.remote import MediaError
+from connector.ingest.stages import StageClock
+from connector.ingest.texts import read_texts
+from connector.ingest.vectors import read_vectors, vector_faults
+from connector.spaces import EmbeddingSpace
+from encoders.base import Encoder
+
+CHUNK_BYTES = 32 * 1024 * 1024
+
+
+@dataclass
+class Vectors:
+    """What a batch gives one space; every candidate row is in exactly one of the three.
+
+    Attributes:
+        rows: int64 [m], rows of the batch that have a vector, ascending.
+        vectors: float32 [m, dimension].
+        absent: rows without that modality.
+        problems: rows that have it but cannot be used.
+    """
+
+    rows: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    absent: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+class VectorSource(ABC):
+    """Makes the vectors of one space. Safe to call from several threads."""
+
+    @abstractmethod
+    def vectors(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Vectors:
+        """Vectors of the candidate rows (int64, ascending) of a batch."""
+
+
+class ReadyVectors(VectorSource):
+    """A column that already holds the vectors."""
+
+    def __init__(self, space: EmbeddingSpace) -> None:
+        self._space = space
+
+    def vectors(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Vectors:
+        name, contract = self._space.inputs[0], self._space.contract
+        count = int(candidates[-1]) + 1 if len(candidates) else 0
+        column = columns.get(name, pa.nulls(count))
+        rows, vectors, failures = read_vectors(column, contract.dimension, contract.metric, candidates)
+        return Vectors(rows, vectors, 0, as_problems(failures, "bad vector", name, self._space.name))
+
+
+class EncodedVectors(VectorSource):
+    """Inputs of a catalogue through an encoder, in chunks of bounded size.
+
+    Args:
+        encoder: carries the space's contract.
+        media: where media cells are read.
+        chunk_rows: inputs handed to the encoder at once.
+        clock: takes the stages `fetch <space>` and `encode <space>`.
+    """
+
+    def __init__(
+        self,
+        space: EmbeddingSpace,
+        encoder: Encoder,
+        media: MediaSource,
+        *,
+        chunk_rows: int,
+        max_text_bytes: int,
+        clock: StageClock,
+    ) -> None:
+        self._space = space
+        self._encoder = encoder
+        self._media = media
+        self._chunk_rows = chunk_rows
+        self._max_text_bytes = max_text_bytes
+        self._clock = clock
+
+    def vectors(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Vectors:
+        problems: list[Problem] = []
+        rows: list[int] = []
+        made: list[NDArray[np.float32]] = []
+        given = 0
+        items = self._texts(columns, candidates) if self._space.contract.modality == "text" else None
+        source = items if items is not None else self._files(columns, candidates)
+        for chunk in self._chunks(self._clock.timed(source, f"fetch {self._space.name}")):
+            inputs = [(row, item) for row, item in chunk if not isinstance(item, Problem)]
+            problems += [item for _, item in chunk if isinstance(item, Problem)]
+            given += len(chunk)
+            if not inputs:
+                continue
+            with self._clock.measure(f"encode {self._space.name}"):
+                vectors, failures = self._encode([item for _, item in inputs])
+            kept = [at for at in range(len(inputs)) if at not in failures]
+            rows += [inputs[at][0] for at in kept]
+            made.append(vectors[kept] if failures else vectors)
+            at_rows = {inputs[at][0]: reason for at, reason in failures.items()}
+            problems += as_problems(at_rows, "not encodable", self._column(columns), self._space.name)
+        dimension = self._space.contract.dimension
+        matrix = np.concatenate(made) if made else np.empty((0, dimension), dtype=np.float32)
+        return Vectors(np.array(rows, dtype=np.int64), matrix, len(candidates) - given, problems)
+
+    def _encode(self, items: list[Any]) -> tuple[NDArray[np.float32], dict[int, str]]:
+        contract = self._space.contract
+        result = self._encoder.encode_tolerant(items, "document")
+        if result.vectors.shape != (len(items), contract.dimension):
+            raise ContractMismatchError(
+                f"space {self._space.name}: the encoder gave vectors of shape {result.vectors.shape} for {len(items)} "
+                f"inputs, its contract {contract.label} says dimension {contract.dimension}; publish it again"
+            )
+        vectors = np.asarray(result.vectors, dtype=np.float32)
+        failures = {at: reason or "no reason given" for at, reason in result.errors.items() if 0 <= at < len(items)}
+        for at, reason in vector_faults(vectors, contract.metric).items():
+            failures.setdefault(at, f"its vector {reason}")
+        return vectors, failures
+
+    def _chunks(self, items: Iterator[tuple[int, Any]]) -> Iterator[list[tuple[int, Any]]]:
+        chunk: list[tuple[int, Any]] = []
+        size = 0
+        for row, item in items:
+            chunk.append((row, item))
+            size += len(item) if isinstance(item, (bytes, str)) else 0
+            if len(chunk) >= self._chunk_rows or size >= CHUNK_BYTES:
+                yield chunk
+                chunk, size = [], 0
+        if chunk:
+            yield chunk
+
+    def _texts(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Iterator[tuple[int, Any]]:
+        texts, faults = read_texts(columns, self._space.inputs, candidates, self._max_text_bytes)
+        by_row = {fault.index: fault for fault in faults}
+        for row, text in zip(candidates.tolist(), texts, strict=True):
+            if row in by_row:
+                fault = by_row[row]
+                yield row, Problem(row, fault.kind, fault.reason, fault.column, self._space.name)
+            elif text is not None:
+                yield row, text
+
+    def _files(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Iterator[tuple[int, Any]]:
+        """Media of the first input column that has some; rows without any are left out."""
+        found = [(name, columns[name]) for name in self._space.inputs if name in columns]
+        origins: deque[tuple[int, str]] = deque()
+
+        def cells() -> Iterator[Any]:
+            for row in candidates.tolist():
+                for name, column in found:
+                    value = _media_cell(column, row)
+                    if not _is_absent(value):
+                        origins.append((row, name))
+                        yield value
+                        break
+
+        for data in self._media.fetch_all(cells()):
+            row, name = origins.popleft()
+            if isinstance(data, MediaError):
+                yield row, Problem(row, "bad media", plain(data), name, self._space.name)
+            else:
+                yield row, data
+
+    def _column(self, columns: dict[str, pa.Array]) -> str:
+        return ",".join(name for name in self._space.inputs if name in columns)
+
+
+def _media_cell(column: pa.Array, row: int) -> Any:
+    value = cell(column, row)
+    if isinstance(value, bytes) and (pt.is_string(column.type) or pt.is_large_string(column.type)):
+        return MediaError("a path that is not UTF-8")
+    return value
+
+
+def _is_absent(value: Any) -> bool:
+    """Null, an empty path, or a struct of nulls; empty bytes are a broken file, not an absent one."""
+    if isinstance(value, dict):
+        return all(_is_absent(value.get(name)) for name in ("bytes", "path"))
+    return value is None or (isinstance(value, str) and not value.strip())

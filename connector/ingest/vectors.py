@@ -1,0 +1,92 @@
+"""Ready vectors: a catalogue column that already holds embeddings."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+from numpy.typing import NDArray
+
+from connector.ingest.batch import cell, plain, shown
+from connector.ingest.cells import is_text
+
+
+def read_vectors(
+    column: pa.Array, dimension: int, metric: str, candidates: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]:
+    """Vectors of the candidate rows.
+
+    Args:
+        column: lists of numbers of any width, or text holding a JSON list.
+        candidates: int64, rows to read.
+
+    Returns:
+        the rows that hold a vector (int64 [m], ascending), their vectors (float32 [m, dimension]), and
+        row → reason for the other candidates.
+    """
+    failures: dict[int, str] = {}
+    taken = column.take(pa.array(candidates))
+    if is_text(taken.type):
+        taken = _parse(taken)
+    if not _is_list(taken.type):
+        reason = "null vector" if pt.is_null(taken.type) else f"a {taken.type} is no vector; give a list of numbers"
+        return _nothing(dimension, {int(row): reason for row in candidates})
+    nulls = np.asarray(taken.is_null())
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(taken), -1))
+    for at in np.flatnonzero(lengths != dimension):
+        failures[int(candidates[at])] = (
+            "null vector" if nulls[at] else f"{lengths[at]} numbers, the space has dimension {dimension}"
+        )
+    fitting = np.flatnonzero(lengths == dimension)
+    try:
+        values = pc.list_flatten(taken.take(pa.array(fitting)) if len(fitting) < len(taken) else taken)
+        values = pc.fill_null(pc.cast(values, pa.float32(), safe=False), float("nan"))
+    except (pa.ArrowException, ValueError, TypeError):
+        example = plain(shown(cell(taken, int(fitting[0])))) if len(fitting) else ""
+        failures.update({int(candidates[at]): f"not a list of numbers: {example}" for at in fitting})
+        return _nothing(dimension, failures)
+    matrix = np.asarray(values, dtype=np.float32).reshape(-1, dimension)
+    bad = vector_faults(matrix, metric)
+    failures.update({int(candidates[fitting[at]]): reason for at, reason in bad.items()})
+    if bad:
+        kept = np.setdiff1d(np.arange(len(fitting)), np.fromiter(bad, dtype=np.int64))
+        fitting, matrix = fitting[kept], matrix[kept]
+    return candidates[fitting], matrix, failures
+
+
+def vector_faults(vectors: NDArray[np.float32], metric: str) -> dict[int, str]:
+    """Rows of float32 [n, dimension] that no store can rank: not finite, or without a direction under COSINE."""
+    # One pass: the squared norm is finite exactly when every number is (in float64 it cannot overflow).
+    norms = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    faults = dict.fromkeys(np.flatnonzero(~np.isfinite(norms)).tolist(), "holds a NaN, an infinity or a null")
+    if metric == "COSINE":
+        faults.update(
+            dict.fromkeys(np.flatnonzero(norms == 0).tolist(), "is all zero, which has no direction under COSINE")
+        )
+    return faults
+
+
+def _nothing(dimension: int, failures: dict[int, str]) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[int, str]]:
+    return np.empty(0, dtype=np.int64), np.empty((0, dimension), dtype=np.float32), failures
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind))
+
+
+def _parse(column: pa.Array) -> pa.Array:
+    """JSON lists; a text that is none becomes an empty list, whose length is then at fault."""
+    return pa.array([_parse_one(cell(column, index)) for index in range(len(column))], pa.list_(pa.float64()))
+
+
+def _parse_one(text: str | bytes | None) -> list[float] | None:
+    if text is None or not text:
+        return None
+    try:
+        values = json.loads(text)
+        return [float("nan") if value is None else float(value) for value in values]
+    except (ValueError, TypeError, RecursionError, OverflowError):
+        return []

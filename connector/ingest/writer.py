@@ -1,0 +1,137 @@
+"""The last stage: rows gathered into larger parts, to the log first and to the store second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from connector.errors import BadRowsError, StrictIngestError
+from connector.ingest.batch import MAX_KEY_SHOWN, plain
+from connector.ingest.dead_letters import DeadLetter, DeadLetterWriter
+from connector.ingest.preflight import Plan
+from connector.ingest.report import ViewReport
+from connector.ingest.rows import ViewRows
+from connector.ingest.stages import StageClock
+from connector.spaces import EVENT_TIMESTAMP
+from connector.stores.base import VectorStore
+
+# Parts of a few thousand rows: small ones make slow logs and slow upserts, large ones cost memory.
+PART_ROWS = 4096
+PART_BYTES = 16 * 1024 * 1024
+
+
+@dataclass
+class FinishedBatch:
+    """Rows of a batch by view, its dead letters, and how many of its rows were left out of every view."""
+
+    views: dict[str, ViewRows]
+    letters: list[DeadLetter] = field(default_factory=list)
+    left_out: int = 0
+
+
+class ViewWriter:
+    """Writes finished batches, in order.
+
+    A part's name follows from the run's id and its number, so that the same run again replaces its own parts.
+
+    Args:
+        reports: of the views; counts are added to them once the store has the rows.
+        to_store: turns a view's table into the rows of its collection.
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[Plan],
+        store: VectorStore,
+        letters: DeadLetterWriter,
+        reports: dict[str, ViewReport],
+        *,
+        run_id: str,
+        strict: bool,
+        clock: StageClock,
+        to_store: Callable[[pa.Table, Plan], pa.Table],
+    ) -> None:
+        self._plans = {plan.target.name: plan for plan in plans}
+        self._store = store
+        self._letters = letters
+        self._reports = reports
+        self._run_id = run_id
+        self._clock = clock
+        self._to_store = to_store
+        self._strict = strict
+        self._waiting: dict[str, list[ViewRows]] = {name: [] for name in self._plans}
+        self._part = 0
+
+    def take(self, batch: FinishedBatch) -> None:
+        """Take one batch, and write when enough has come together."""
+        self._letters.add(batch.letters)
+        for name, rows in batch.views.items():
+            report = self._reports[name]
+            report.encoded += rows.encoded
+            report.absent += rows.absent
+            report.dead += batch.left_out + len(rows.problems)
+            if rows.table.num_rows:
+                self._waiting[name].append(rows)
+        if any(_is_full(waiting) for waiting in self._waiting.values()):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write everything that waits."""
+        for name, waiting in self._waiting.items():
+            if waiting:
+                table = pa.concat_tables([rows.table for rows in waiting]).combine_chunks()
+                positions = np.concatenate([rows.positions for rows in waiting])
+                waiting.clear()
+                self._write(self._plans[name], table, positions)
+        self._part += 1
+
+    def _write(self, plan: Plan, table: pa.Table, positions: NDArray[np.int64]) -> None:
+        target, report = plan.target, self._reports[plan.target.name]
+        part = f"{self._run_id}-{self._part:06d}"
+        with self._clock.measure("log"):
+            target.log.append(table, part)
+        if target.collection is None:
+            report.written += table.num_rows
+            return
+        try:
+            with self._clock.measure("store"):
+                result = self._store.write(target.collection, self._to_store(table, plan))
+        except BadRowsError as error:
+            if self._strict:
+                raise StrictIngestError(f"view {target.name}: {error}") from error
+            if not 0 < len(error.rows) <= table.num_rows:
+                raise
+            self._letters.add(self._refused(plan, table, positions, error.rows))
+            report.dead += len(error.rows)
+            kept = np.setdiff1d(np.arange(table.num_rows), np.fromiter(error.rows, dtype=np.int64))
+            # The part is written again without them: the log must not hold what the store can never take.
+            self._write(plan, table.take(pa.array(kept)), positions[kept])
+            return
+        report.written += result.written
+        report.stale += result.stale
+
+    def _refused(
+        self, plan: Plan, table: pa.Table, positions: NDArray[np.int64], reasons: dict[int, str]
+    ) -> list[DeadLetter]:
+        keys, events = table.column(plan.target.join_key.name), table.column(EVENT_TIMESTAMP)
+        return [
+            DeadLetter(
+                row=int(positions[at]),
+                key=plain(keys[at].as_py(), MAX_KEY_SHOWN),
+                space=plan.target.name,
+                column=None,
+                kind="refused by the store",
+                reason=plain(reason),
+                event=events[at].as_py(),
+            )
+            for at, reason in sorted(reasons.items())
+        ]
+
+
+def _is_full(waiting: Sequence[ViewRows]) -> bool:
+    rows, size = sum(each.table.num_rows for each in waiting), sum(each.table.nbytes for each in waiting)
+    return bool(rows >= PART_ROWS or size >= PART_BYTES)

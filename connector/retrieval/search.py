@@ -1,0 +1,196 @@
+"""The search itself: vectors of the query → hits of each space, in parallel → one ranked table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from connector.errors import ContractMismatchError, FilterError, QueryError, SchemaMismatchError
+from connector.retrieval.encode_query import EncoderFor, encode_query
+from connector.retrieval.fusion import FUSIONS, Key
+from connector.retrieval.query import Query
+from connector.retrieval.results import SpaceHits, fused_result, single_result, space_hits
+from connector.spaces import EmbeddingSpace
+from connector.stores.base import VectorStore
+from connector.stores.filters import Filter, parse_filter
+from connector.stores.layout import filter_types
+from connector.stores.specs import collection_spec
+from connector.suggest import suggestion
+
+OVER_FETCH = 4
+"""Hits fetched from each of several spaces for one wanted: an item low in one list may be high in another."""
+
+LEAST_FETCH = 50
+STORE_LIMIT = 16_384
+
+
+class Searcher:
+    """Searches the spaces of one store; safe to call from several threads.
+
+    Args:
+        store: where the collections are.
+        encoder_for: contract → encoder.
+        pool: threads for spaces and encoders that are asked at once.
+    """
+
+    def __init__(self, store: VectorStore, encoder_for: EncoderFor, pool: Executor) -> None:
+        self._store = store
+        self._encoder_for = encoder_for
+        self._pool = pool
+        self._verified: dict[str, str] = {}
+
+    def search(self, query: Query, spaces: Mapping[str, EmbeddingSpace]) -> pa.Table:
+        """Hits for `query`: the key, `rank`, `score`, carried scalars, and each space's own rank and score if several.
+
+        Args:
+            spaces: the space of every name in `query.weights`.
+
+        Raises:
+            QueryError: the query does not fit the spaces.
+            FilterError: the filter does not parse, or names a field that a space does not carry.
+            ContractMismatchError: a collection holds vectors of another contract than its view declares.
+            StoreError: a collection is missing, or the store failed.
+        """
+        chosen = [spaces[name] for name in query.weights]
+        fields = _fields_of(query, chosen)
+        filters = {space.name: _filter(query, space) for space in chosen}
+        _require_one_entity(chosen)
+        for space in chosen:
+            self.verify(space)
+        exclude: Key | None = None
+        if query.item is not None:
+            exclude = _as_key(query.item, chosen[0])
+            vectors = self._stored_vectors(exclude, chosen)
+            chosen = [space for space in chosen if space.name in vectors]
+        else:
+            vectors = encode_query(query, chosen, self._encoder_for, self._pool)
+
+        def ask(space: EmbeddingSpace) -> SpaceHits:
+            wanted = query.k if len(chosen) == 1 else max(query.k * OVER_FETCH, LEAST_FETCH)
+            carried = [name for name in fields if any(field.name == name for field in space.fields)]
+            found = self._store.search(
+                space.collection,
+                vectors[space.name][np.newaxis, :],
+                min(wanted + (exclude is not None), STORE_LIMIT),
+                where=filters[space.name],
+                columns=carried,
+                params=query.params,
+            )
+            return space_hits(space, _without(found, space.join_key.name, exclude), carried)
+
+        if len(chosen) == 1:
+            return single_result(ask(chosen[0]), query.k)
+        answers = list(self._pool.map(ask, chosen))
+        rankings = {each.space.name: each.hits() for each in answers}
+        fused = FUSIONS[query.fusion](rankings, query.weights)[: query.k]
+        return self._complete(fused_result(answers, fused, fields), answers, fields)
+
+    def verify(self, space: EmbeddingSpace) -> None:
+        """Check once that the collection exists and is stamped with the contract its view declares."""
+        if self._verified.get(space.collection) == space.contract.hash:
+            return
+        spec = self._store.describe(space.collection)
+        if spec is None or spec.vector is None:
+            raise SchemaMismatchError(
+                f"space {space.name}: Milvus has no collection {space.collection}; run `connector apply`"
+            )
+        if spec.contract_hash != space.contract.hash:
+            raise ContractMismatchError(
+                f"space {space.name}: collection {space.collection} holds vectors of contract {spec.contract_hash}, "
+                f"the feature view declares {space.contract.label}; publish the encoder as a new version and apply it"
+            )
+        self._verified[space.collection] = space.contract.hash
+
+    def _stored_vectors(self, key: Key, spaces: Sequence[EmbeddingSpace]) -> dict[str, NDArray[np.float32]]:
+        vectors: dict[str, NDArray[np.float32]] = {}
+        for space in spaces:
+            keys = _key_table(space, [key])
+            stored = self._store.read(space.collection, keys, [space.vector_field]).column(space.vector_field)
+            if stored[0].as_py() is not None:
+                vectors[space.name] = np.asarray(stored[0].as_py(), dtype=np.float32)
+        if not vectors:
+            names = " nor ".join(space.name for space in spaces)
+            raise QueryError(f"item_id {key!r} is not stored in {names}; ingest it first, or search by text or image")
+        return vectors
+
+    def _complete(self, table: pa.Table, answers: Sequence[SpaceHits], fields: Sequence[str]) -> pa.Table:
+        """Read the scalars of items that no space which carries them has found."""
+        key_name = answers[0].space.join_key.name
+        keys = table.column(key_name).to_pylist()
+        for carrier in answers:
+            alone = [
+                name
+                for name in fields
+                if name in carrier.table.column_names
+                and next(a for a in answers if name in a.table.column_names) is carrier
+                and not all(name in a.table.column_names for a in answers)
+            ]
+            if not alone:
+                continue
+            found = {
+                key for a in answers if alone[0] in a.table.column_names for key in a.table.column(key_name).to_pylist()
+            }
+            absent = [key for key in keys if key not in found]
+            if not absent:
+                continue
+            rows = self._store.read(carrier.space.collection, _key_table(carrier.space, absent), alone)
+            where = {key: row for row, key in enumerate(absent)}
+            taken = pa.array([where.get(key) for key in keys], pa.int32())
+            for name in alone:
+                merged = pa.compute.coalesce(table.column(name), rows.column(name).take(taken))
+                table = table.set_column(table.column_names.index(name), name, merged)
+        return table
+
+
+def _fields_of(query: Query, spaces: Sequence[EmbeddingSpace]) -> list[str]:
+    carried = list(dict.fromkeys(field.name for space in spaces for field in space.fields))
+    if query.fields is None:
+        return carried
+    for name in query.fields:
+        if name not in carried:
+            names = " nor ".join(space.name for space in spaces)
+            raise QueryError(f"field {name!r} is not carried by {names}: {suggestion(name, carried)}")
+    return list(query.fields)
+
+
+def _filter(query: Query, space: EmbeddingSpace) -> Filter | None:
+    if query.where is None:
+        return None
+    try:
+        return parse_filter(query.where, filter_types(collection_spec(space)))
+    except FilterError as error:
+        raise FilterError(f"space {space.name}: {error}") from error
+
+
+def _require_one_entity(spaces: Sequence[EmbeddingSpace]) -> None:
+    entities = {space.entity for space in spaces}
+    if len(entities) > 1:
+        raise QueryError(
+            "spaces searched together must hold one entity: "
+            + ", ".join(f"{space.name} holds {space.entity}" for space in spaces)
+        )
+
+
+def _as_key(item: Key, space: EmbeddingSpace) -> Key:
+    if space.join_key.dtype == "String":
+        return str(item)
+    try:
+        return int(item)
+    except ValueError as error:
+        raise QueryError(f"item_id {item!r} is not a whole number, as the key {space.join_key.name} is") from error
+
+
+def _key_table(space: EmbeddingSpace, keys: Sequence[Any]) -> pa.Table:
+    kind = pa.string() if space.join_key.dtype == "String" else pa.int64()
+    return pa.table({space.join_key.name: pa.array(keys, kind)})
+
+
+def _without(found: pa.Table, key: str, excluded: Key | None) -> pa.Table:
+    if excluded is None:
+        return found
+    return found.filter(pa.compute.not_equal(found.column(key), pa.scalar(excluded, found.schema.field(key).type)))

@@ -1,0 +1,112 @@
+"""An encoder on a Triton server: batches, several requests under way, order kept, bad rows reported by position."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connector.config import TritonSettings
+from connector.errors import ContractMismatchError
+from connector.serving.calls import call
+from connector.serving.payloads import batches, prepare
+from encoders.base import Encoder, EncodeResult, Side
+from encoders.contract import EncoderContract
+
+Answer = tuple[NDArray[np.float32], NDArray[np.object_]]
+
+
+class TritonEncoder(Encoder):
+    """One version of one encoder on a Triton server; made by `TritonClient.encoder`.
+
+    At most `settings.in_flight` requests are under way, over all threads that use it. A request that fails because the
+    server is unreachable or overloaded is sent again, `settings.retries` times; a server that restarts is waited for.
+
+    Raises on encode:
+        ServerUnavailableError: the server stayed away, or took longer than `settings.timeout_s` for a request.
+        ServingError: the server refused a request.
+    """
+
+    def __init__(self, client: Any, contract: EncoderContract, url: str, settings: TritonSettings) -> None:
+        self._client, self._contract, self._url, self._settings = client, contract, url, settings
+        self._lock = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+
+    @property
+    def contract(self) -> EncoderContract:
+        """What the vectors are, as agreed with the server."""
+        return self._contract
+
+    def encode_tolerant(self, items: Sequence[Any], side: Side = "document") -> EncodeResult:
+        """Encode `items` on the server; see `Encoder`."""
+        payloads = prepare(items, self._contract.modality)
+        result = EncodeResult(np.zeros((len(items), self._contract.dimension), np.float32), dict(payloads.errors))
+        requests = batches(payloads, self._settings.batch_size, by_length=self._contract.modality == "text")
+        contents = [[payloads.items[position] for position in request] for request in requests]
+        for positions, (vectors, reasons) in zip(requests, self._answers(contents, side), strict=True):
+            result.vectors[positions] = vectors
+            for position, reason in zip(positions, reasons, strict=True):
+                if reason:
+                    result.errors[position] = reason.decode("utf-8", "replace")
+        return result
+
+    def close(self) -> None:
+        """Let go of the threads; the connection belongs to the client."""
+        with self._lock:
+            executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def _answers(self, contents: list[list[bytes]], side: Side) -> list[Answer]:
+        if len(contents) <= 1:
+            return [self._infer(content, side) for content in contents]
+        executor = self._threads()
+        futures: list[Future[Answer]] = [executor.submit(self._infer, content, side) for content in contents]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+            failed = next((future for future in futures if future.done() and future.exception()), None)
+            return [failed.result()] if failed else [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _infer(self, content: list[bytes], side: Side) -> Answer:
+        where = f"Triton at {self._url}, model {self._contract.name}/{self._contract.version}"
+        return call(lambda: self._request(content, side, where), retries=self._settings.retries, where=where)
+
+    def _request(self, content: list[bytes], side: Side, where: str) -> Answer:
+        from tritonclient.grpc import InferInput
+
+        count = len(content)
+        raw = InferInput("INPUT", [count, 1], "BYTES")
+        raw.set_data_from_numpy(np.array(content, dtype=np.object_).reshape(count, 1))
+        inputs = [raw]
+        if side == "query":
+            query = InferInput("QUERY", [count, 1], "BOOL")
+            query.set_data_from_numpy(np.ones((count, 1), np.bool_))
+            inputs.append(query)
+        answer = self._client.infer(
+            self._contract.name,
+            inputs,
+            model_version=str(self._contract.version),
+            headers=self._settings.headers or None,
+            client_timeout=self._settings.timeout_s,
+        )
+        vectors: NDArray[np.float32] = answer.as_numpy("EMBEDDING")
+        if vectors.shape != (count, self._contract.dimension):
+            # The server was replaced by another while we were connected.
+            raise ContractMismatchError(
+                f"{where}: {count} inputs gave vectors of shape {vectors.shape} where {self._contract.label} "
+                f"promises {self._contract.dimension} dimensions"
+            )
+        return vectors, answer.as_numpy("ERROR").reshape(-1)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(self._settings.in_flight, thread_name_prefix="triton")
+            return self._executor

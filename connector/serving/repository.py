@@ -1,0 +1,214 @@
+"""The model repository: `<model>/config.pbtxt`, `<model>/<version>/` with the encoder and a thin `model.py`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from connector.errors import ContractMismatchError, ServingError
+from connector.serving.model_config import INSTANCES, MAX_BATCH, render_config
+from connector.serving.warmup import FOLDER, WARMUP_FILE, has_warmup, warmup_content
+from encoders.contract import EncoderContract
+from encoders.errors import EncoderLoadError
+from encoders.files import read_json, write_bytes, write_json
+from encoders.folder import GRAPH, RECORD, EncoderFolder, is_encoder_folder
+
+STAGING_PREFIX = ".staging-"
+MODEL_PY = '''"""Serves the encoder that lies in this folder; written by `connector apply`."""
+
+import os
+import sys
+
+# The server's Python ignores PYTHONPATH, so a local server is told by a variable where `encoders` lies.
+sys.path[:0] = filter(None, [os.environ.get("CONNECTOR_ENCODERS_PATH")])
+
+from encoders.triton_model import TritonPythonModel  # noqa: E402
+
+__all__ = ["TritonPythonModel"]
+'''
+
+
+def publish(
+    repository: Path,
+    source: str | Path,
+    *,
+    name: str,
+    version: int = 1,
+    max_batch: int = MAX_BATCH,
+    instances: int = INSTANCES,
+    threads: int | None = None,
+) -> EncoderContract:
+    """Export an encoder into the model repository; the same encoder again changes nothing.
+
+    A version folder appears whole or not at all. A running server takes it up at its next start or reload.
+
+    Args:
+        source: what `encoders.load` takes: `text`, `image`, a Hugging Face id, or a folder.
+
+    Returns:
+        The published contract.
+
+    Raises:
+        ContractMismatchError: this name and version are taken by another encoder; names both.
+        EncoderLoadError: the source cannot be loaded.
+        ServingError: a name that cannot be a model's, or a repository that cannot be written.
+    """
+    _require_name(name, version)
+    folder = version_folder(repository, name, version)
+    try:
+        contract = _publish_version(repository, source, folder, name, version)
+        _write_changed(folder / "model.py", MODEL_PY.encode())
+        write_model_files(repository, name, max_batch=max_batch, instances=instances, threads=threads)
+    except OSError as error:
+        raise ServingError(f"{error.filename or repository}: cannot be written: {error.strerror}") from error
+    return contract
+
+
+def published(repository: Path) -> list[EncoderContract]:
+    """Contracts of all complete encoder versions in the repository, by name and version.
+
+    Raises:
+        EncoderLoadError: an `encoder.json` that holds no contract; names it.
+    """
+    return [contract for contract in described(repository) if is_complete(repository, contract)]
+
+
+def described(repository: Path) -> list[EncoderContract]:
+    """As `published`, with versions whose exported graph is still to be made."""
+    files = (path for path in repository.glob(f"*/*/{RECORD}") if path.parent.name.isdecimal())
+    contracts = (read_contract(path.parent) for path in files if not path.parts[-3].startswith("."))
+    return sorted(contracts, key=lambda contract: (contract.name, contract.version))
+
+
+def is_complete(repository: Path, contract: EncoderContract) -> bool:
+    """Whether a version's exported graph and `model.py` are there."""
+    folder = version_folder(repository, contract.name, contract.version)
+    return (folder / GRAPH).is_file() and (folder / "model.py").is_file()
+
+
+def version_folder(repository: Path, name: str, version: int) -> Path:
+    """`<repository>/<name>/<version>`."""
+    return repository / name / str(version)
+
+
+def read_contract(folder: Path) -> EncoderContract:
+    """Contract of an encoder folder.
+
+    Raises:
+        EncoderLoadError: `encoder.json` is missing or holds none.
+    """
+    record = read_json(folder / RECORD).get("contract")
+    if not isinstance(record, dict):
+        raise EncoderLoadError(f"{folder / 'encoder.json'}: holds no contract")
+    return EncoderContract.from_dict(record)
+
+
+def write_model_files(
+    repository: Path, name: str, *, max_batch: int = MAX_BATCH, instances: int = INSTANCES, threads: int | None = None
+) -> None:
+    """Write what belongs to a model and not to a version: `config.pbtxt` and the warm-up sample."""
+    contracts = [contract for contract in described(repository) if contract.name == name]
+    modality = contracts[-1].modality
+    if has_warmup(modality):
+        folder = repository / name / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_changed(folder / WARMUP_FILE, warmup_content(modality))
+    text = render_config(contracts, max_batch=max_batch, instances=instances, threads=threads)
+    _write_changed(repository / name / "config.pbtxt", text.encode())
+
+
+def _publish_version(repository: Path, source: str | Path, folder: Path, name: str, version: int) -> EncoderContract:
+    known = _known_contract(source, name, version)
+    if known is not None and _is_there(repository, folder, known):
+        return known
+    encoder = _exported(source, name, version)
+    contract = encoder.contract
+    if _is_there(repository, folder, contract):
+        return contract
+    with _staging(repository) as staged:
+        for path in encoder.path.iterdir():
+            if path.is_file() and not path.is_symlink() and path.suffix != ".py":
+                shutil.copyfile(path, staged / path.name)
+        write_json(staged / RECORD, encoder.record())
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists():
+            # Described, but its graph is not there yet: a fresh checkout.
+            _fill(folder, staged)
+        else:
+            (staged / "model.py").write_text(MODEL_PY, encoding="utf-8")
+            staged.rename(folder)
+    return contract
+
+
+def _exported(source: str | Path, name: str, version: int) -> EncoderFolder:
+    """The encoder folder of a source under a name; one that has to be exported is kept in the user's cache folder."""
+    from encoders.cache import exported
+    from encoders.source import resolve
+
+    found = resolve(source)
+    if is_encoder_folder(found.path):
+        return EncoderFolder.open(found.path).under(name, version)
+    kept = exported(found)
+    if found.default:
+        return kept.under(name, version)
+    # The kept folder bears a name of its own, which says nothing about the one asked for.
+    return replace(kept, contract=replace(kept.contract, name=name, version=version))
+
+
+def _known_contract(source: str | Path, name: str, version: int) -> EncoderContract | None:
+    """Contract of a shipped default, which is known without loading anything."""
+    from encoders import default_contract
+
+    if not isinstance(source, str) or source not in ("text", "image"):
+        return None
+    with suppress(EncoderLoadError):
+        return default_contract(source).renamed(name, version)
+    return None
+
+
+def _is_there(repository: Path, folder: Path, contract: EncoderContract) -> bool:
+    if not (folder / RECORD).exists():
+        return False
+    present = read_contract(folder)
+    if present.hash != contract.hash:
+        raise ContractMismatchError(
+            f"{folder} holds {present.label}, which is not {contract.label}; publish it under the next version"
+        )
+    return is_complete(repository, present)
+
+
+def _fill(folder: Path, staged: Path) -> None:
+    # The graph last: it is what makes the version complete.
+    for path in sorted(staged.iterdir(), key=lambda path: path.name == GRAPH):
+        path.replace(folder / path.name)
+
+
+@contextmanager
+def _staging(repository: Path) -> Iterator[Path]:
+    """A folder on the repository's own file system, which Triton does not take for a model."""
+    repository.mkdir(parents=True, exist_ok=True)
+    outer = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=repository))
+    try:
+        inner = outer / "encoder"
+        inner.mkdir()
+        yield inner
+    finally:
+        shutil.rmtree(outer, ignore_errors=True)
+
+
+def _require_name(name: str, version: int) -> None:
+    plain = name.replace("_", "").replace("-", "").replace(".", "")
+    if not plain.isascii() or not plain.isalnum() or name.startswith(".") or len(name) > 100:
+        raise ServingError(f"{name!r} cannot be a model's name; use letters, digits, `_`, `-` and `.`")
+    if version < 1:
+        raise ServingError(f"model {name}: version {version} is below 1")
+
+
+def _write_changed(path: Path, content: bytes) -> None:
+    # An unchanged file keeps its time, so that a version-control status stays clean.
+    if not path.exists() or path.read_bytes() != content:
+        write_bytes(path, content)

@@ -1,0 +1,181 @@
+"""Where Milvus is, how to reach it, and its errors in our words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from connector.errors import ConfigurationError, StoreError, StoreUnavailableError
+from connector.stores import lite
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+Consistency = Literal["Strong", "Session", "Bounded", "Eventually"]
+CONNECT_S = 10.0
+
+
+@dataclass(frozen=True)
+class MilvusEndpoint:
+    """Where Milvus is.
+
+    Attributes:
+        uri: `http://host:19530`, `https://…`, or the path of a Milvus Lite database, ending in `.db`.
+        token: `user:password`, or an API key.
+        user: with `password`, instead of `token`.
+        db_name: Milvus database; empty is the default one.
+        timeout_s: seconds for one call, its retries included.
+        consistency: of reads and searches. This process sees its own writes at every level.
+        prefix: put before every collection and alias name, for several projects in one database.
+        tls: encrypt; an https URI does so by itself.
+        server_pem_path: the server's certificate, for one-way TLS.
+        ca_pem_path: certificate authority, for two-way TLS, with the client's pair below.
+        client_pem_path: client certificate.
+        client_key_path: client key.
+        server_name: name in the server's certificate, where it is not the host's.
+    """
+
+    uri: str
+    token: str = ""
+    user: str = ""
+    password: str = ""
+    db_name: str = ""
+    timeout_s: float = 30.0
+    consistency: Consistency = "Session"
+    prefix: str = ""
+    tls: bool = False
+    server_pem_path: str | None = None
+    ca_pem_path: str | None = None
+    client_pem_path: str | None = None
+    client_key_path: str | None = None
+    server_name: str | None = None
+
+    @property
+    def lite_path(self) -> Path | None:
+        """Data folder of Milvus Lite, or None where `uri` is a server's."""
+        return Path(self.uri) if self.uri.endswith(".db") and "://" not in self.uri else None
+
+    def __repr__(self) -> str:
+        return f"MilvusEndpoint({self.uri!r})"
+
+
+class Connection:
+    """An open client and what has to be let go with it."""
+
+    def __init__(self, endpoint: MilvusEndpoint) -> None:
+        self._lite: Path | None = None
+        self.uri = endpoint.uri
+        path = endpoint.lite_path
+        if path is not None:
+            shared = _shared_server(path)
+            if shared is None:
+                _quiet()
+                self.uri, self._lite = lite.acquire(path), path
+            else:
+                self.uri = shared
+        try:
+            self.client = _connect(self.uri, endpoint)
+        except BaseException:
+            self._release()
+            raise
+
+    def close(self) -> None:
+        """Close the client, and Milvus Lite with its last user."""
+        self.client.close()
+        self._release()
+
+    def _release(self) -> None:
+        if self._lite is not None:
+            lite.release(self._lite)
+            self._lite = None
+
+
+@contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Turn whatever pymilvus raises inside the block into one line of ours.
+
+    Raises:
+        StoreUnavailableError: no answer.
+        StoreError: a refusal.
+    """
+    import grpc
+    from pymilvus.exceptions import MilvusException
+
+    try:
+        yield
+    except (MilvusException, grpc.RpcError) as error:
+        message = _one_line(error)
+        if _is_absence(error):
+            raise StoreUnavailableError(f"Milvus does not answer ({place}): {message}") from error
+        raise StoreError(f"{place}: {message}") from error
+    except (TypeError, ValueError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{place}: {_one_line(error)}") from error
+
+
+def _connect(uri: str, endpoint: MilvusEndpoint) -> MilvusClient:
+    from pymilvus import MilvusClient
+
+    _quiet()
+    options: dict[str, Any] = {
+        name: value
+        for name in ("server_pem_path", "ca_pem_path", "client_pem_path", "client_key_path", "server_name")
+        if (value := getattr(endpoint, name)) is not None
+    }
+    if endpoint.tls:
+        options["secure"] = True
+    if not uri.startswith(("http://", "https://", "tcp://", "unix:")):
+        raise ConfigurationError(f"online_store.uri {uri!r}: expected http://host:port, or a path that ends in .db")
+    try:
+        with translated("connect"):
+            return MilvusClient(
+                uri=uri,
+                user=endpoint.user,
+                password=endpoint.password,
+                token=endpoint.token,
+                db_name=endpoint.db_name,
+                timeout=min(endpoint.timeout_s, CONNECT_S),
+                dedicated=True,
+                **options,
+            )
+    except StoreError as error:
+        remedy = "check online_store in feature_store.yaml, or start it"
+        raise StoreUnavailableError(f"no Milvus at {uri}: {error}; {remedy}") from error
+
+
+def _shared_server(path: Path) -> str | None:
+    """URI of the server that `connector up` runs on this data, if it runs."""
+    try:
+        from connector.serving.state import running_milvus
+    except ImportError:
+        return None
+    uri: str | None = running_milvus(path)
+    return uri
+
+
+def _quiet() -> None:
+    """pymilvus and milvus_lite log a traceback for every refused call; what it says is in the error we raise."""
+    for name in ("pymilvus", "milvus_lite"):
+        logger = logging.getLogger(name)
+        if logger.level != logging.DEBUG:
+            logger.setLevel(logging.CRITICAL)
+
+
+def _is_absence(error: BaseException) -> bool:
+    import grpc
+    from pymilvus.exceptions import ConnectError, ConnectionNotExistException, MilvusUnavailableException
+
+    if isinstance(error, ConnectError | ConnectionNotExistException | MilvusUnavailableException):
+        return True
+    code = error.code() if isinstance(error, grpc.RpcError) else getattr(error, "code", None)
+    return code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, 2)
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(getattr(error, "message", "") or error)
+    return " ".join(text.split())[:300] or type(error).__name__

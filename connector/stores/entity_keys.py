@@ -1,0 +1,48 @@
+"""Feast entity keys ↔ key columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from connector.errors import StoreError
+from connector.stores.base import CollectionSpec
+from connector.stores.keys import KEY_TYPES
+
+if TYPE_CHECKING:
+    from feast import FeatureView
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+
+
+def key_table(spec: CollectionSpec, keys: Sequence[EntityKey]) -> dict[str, pa.Array]:
+    """One column for each join key.
+
+    Raises:
+        StoreError: an entity key without one of the join keys, or with a value of another type.
+    """
+    columns: dict[str, list[Any]] = {key.name: [] for key in spec.keys}
+    for key in keys:
+        given = dict(zip(key.join_keys, key.entity_values, strict=True))
+        for name, column in columns.items():
+            if name not in given:
+                raise StoreError(f"collection {spec.name}: an entity key lacks {name}; it has {sorted(given)}")
+            kind = given[name].WhichOneof("val")
+            column.append(None if kind is None else getattr(given[name], kind))
+    try:
+        return {key.name: pa.array(columns[key.name], KEY_TYPES[key.type]) for key in spec.keys}
+    except (pa.ArrowException, TypeError) as error:
+        raise StoreError(f"collection {spec.name}: an entity key of another type: {str(error)[:120]}") from error
+
+
+def entity_keys(view: FeatureView, spec: CollectionSpec, rows: pa.Table) -> list[EntityKey]:
+    """The key columns of `rows` as entity keys, typed as the view's entities are."""
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+
+    from connector.stores.feast_values import to_proto
+
+    types = {column.name: str(column.dtype) for column in view.entity_columns}
+    names = [key.name for key in spec.keys]
+    columns = [list(map(to_proto(types.get(name, "String")), rows.column(name).to_pylist())) for name in names]
+    return [EntityKey(join_keys=names, entity_values=list(values)) for values in zip(*columns, strict=True)]

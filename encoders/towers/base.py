@@ -1,0 +1,68 @@
+"""The Tower contract: what a torch module must say of itself to be exported and served."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from encoders.contract import HASH_LENGTH, Modality
+from encoders.weight_files import weights_hash
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A tower as it is served: the module that the graph is made of, and how to call it.
+
+    Attributes:
+        module: takes the tensors of `sample(n)` by position, gives vectors [n, dimension].
+        sample: n, seed → a batch like those of real inputs; other seeds give other shapes where shapes vary.
+        axes: input name → axis → name of the axes whose size varies.
+        heads: attention heads, 0 where there is no attention; lets the optimiser fuse it.
+        hidden: width of the attention.
+    """
+
+    module: nn.Module
+    sample: Callable[[int, int], Batch]
+    axes: Mapping[str, Mapping[int, str]]
+    heads: int = 0
+    hidden: int = 0
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a tower's contract needs beside the hashes of its files."""
+
+    modality: Modality
+    dimension: int
+    pooling: str
+    normalized: bool
+    max_input: int
+    preprocessing: Mapping[str, Any]
+    aligned_with: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Tower(Protocol):
+    """A torch module that can be exported by `encoders.export`."""
+
+    @classmethod
+    def from_folder(cls, path: str | Path) -> Any:
+        """Load from a model folder, float32, evaluation mode."""
+
+    def describe(self) -> Description:
+        """What its contract needs."""
+
+    def served(self) -> Served:
+        """The module that is turned into a graph."""
+
+
+def shared_space(folder: Path) -> str:
+    """Name of the space that the two towers of one checkpoint were trained into: a hash of their weights."""
+    return hashlib.sha256(f"space:{weights_hash(folder)}".encode()).hexdigest()[:HASH_LENGTH]

@@ -1,0 +1,108 @@
+"""The Python-backend model that serves any encoder folder: the thin `model.py` beside the folder imports it.
+
+Runs in the server's environment, so it needs neither torch nor transformers, and works with numpy 1.26.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.base import Encoder, EncodeResult, Side
+from encoders.errors import ContractMismatchError, EncoderError
+from encoders.loading import load
+
+SIDES: tuple[Side, Side] = ("document", "query")
+
+
+class TritonPythonModel:
+    """Inputs `INPUT` (raw bytes) and optionally `QUERY` (true: query side), outputs `EMBEDDING` and `ERROR`.
+
+    A bad row has a vector of zeros and its reason in `ERROR`, which is empty for every other row.
+    """
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Open the encoder folder `<model repository>/<version>`.
+
+        Args:
+            args: as the Python backend gives them: `model_repository`, `model_version`, `model_config` (JSON). Its
+                parameters may state `threads`, `contract_hash` and a limit of the encoder, `max_bytes`.
+
+        Raises:
+            EncoderLoadError: the folder is not whole.
+            ContractMismatchError: it holds another encoder than `contract_hash` says.
+        """
+        parameters = {
+            name: value["string_value"]
+            for name, value in json.loads(args["model_config"]).get("parameters", {}).items()
+            if value.get("string_value")
+        }
+        limits: dict[str, Any] = {name: int(parameters[name]) for name in ("max_bytes",) if name in parameters}
+        threads = int(parameters["threads"]) if parameters.get("threads") else None
+        folder = Path(args["model_repository"]) / args["model_version"]
+        self._encoder: Encoder = load(folder, runtime="onnx", threads=threads, **limits)
+        # A model with several versions states the hash of each.
+        stated = parameters.get(f"contract_hash.{args['model_version']}", parameters.get("contract_hash"))
+        contract = self._encoder.contract
+        if stated and stated != contract.hash:
+            raise ContractMismatchError(
+                f"config.pbtxt states contract {stated}, but the folder holds {contract.label}; "
+                "publish the encoder again"
+            )
+
+    def execute(self, requests: Sequence[Any]) -> list[Any]:
+        """Answer all requests by one run of the encoder for each side."""
+        import triton_python_backend_utils as backend
+
+        items: list[bytes] = []
+        queries: list[NDArray[np.bool_]] = []
+        ends: list[int] = []
+        for request in requests:
+            rows = backend.get_input_tensor_by_name(request, "INPUT").as_numpy().reshape(-1)
+            side = backend.get_input_tensor_by_name(request, "QUERY")
+            queries.append(np.zeros(len(rows), bool) if side is None else side.as_numpy().reshape(-1).astype(bool))
+            items.extend(rows.tolist())
+            ends.append(len(items))
+        try:
+            result = encode_sides(self._encoder, items, np.concatenate(queries) if queries else np.zeros(0, bool))
+        except EncoderError as error:
+            failure = backend.TritonError(str(error))
+            return [backend.InferenceResponse(error=failure) for _ in requests]
+        reasons = np.full((len(items), 1), b"", dtype=object)
+        for row, reason in result.errors.items():
+            reasons[row, 0] = reason.encode("utf-8", "backslashreplace")
+        return [
+            backend.InferenceResponse(
+                output_tensors=[
+                    backend.Tensor("EMBEDDING", result.vectors[start:end]),
+                    backend.Tensor("ERROR", reasons[start:end]),
+                ]
+            )
+            for start, end in zip([0, *ends], ends, strict=False)
+        ]
+
+    def finalize(self) -> None:
+        """Release the encoder."""
+        self._encoder.close()
+
+
+def encode_sides(encoder: Encoder, items: Sequence[Any], query: NDArray[np.bool_]) -> EncodeResult:
+    """Encode rows of both sides.
+
+    Args:
+        items: n raw inputs.
+        query: bool [n], true where a row is on the query side.
+    """
+    if not query.any() or query.all():
+        return encoder.encode_tolerant(items, SIDES[int(bool(query.any()))])
+    merged = EncodeResult(np.zeros((len(items), encoder.contract.dimension), np.float32))
+    for side, rows in zip(SIDES, (np.flatnonzero(~query), np.flatnonzero(query)), strict=True):
+        part = encoder.encode_tolerant([items[row] for row in rows.tolist()], side)
+        merged.vectors[rows] = part.vectors
+        merged.errors.update({int(rows[index]): reason for index, reason in part.errors.items()})
+    return merged

@@ -1,0 +1,120 @@
+"""The encoder suite on the shipped encoders, in this process."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import encoders
+from connector.testing.encoder_suite import EncoderSuite, Vectors
+from encoders import Encoder
+from encoders.source import default_folder
+
+TEXTS = [
+    "sour green apple",
+    "A red floral dress, knee-length, cotton.",
+    "Toys come to life when nobody watches. " * 30,
+    "Δοκιμή: ünïcødé, 日本語, 🍏",
+    "x",
+]
+
+
+def shapes(kind: str, colour: str, size: tuple[int, int], form: str = "ellipse") -> bytes:
+    """An encoded picture of one shape."""
+    image = Image.new("RGB", size, "white")
+    getattr(ImageDraw.Draw(image), form)((size[0] // 5, size[1] // 5, size[0] * 4 // 5, size[1] * 4 // 5), fill=colour)
+    stream = io.BytesIO()
+    image.save(stream, kind)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Exports that these tests provoke stay in a folder of theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
+class TestDefaultText(EncoderSuite):
+    runtime = "onnx"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def encoder(cls, private_cache: None) -> Iterator[Encoder]:
+        with encoders.load("text", runtime=cls.runtime) as encoder:
+            yield encoder
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def valid_inputs(cls) -> list[object]:
+        return [*TEXTS, b"bytes as well"]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bad_inputs(cls) -> list[object]:
+        return [None, "", "  \n", b"\xff\xfe", 7, "\ud800", "x" * 1_000_000]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def reference(cls, valid_inputs: list[object]) -> Vectors:
+        """The same weights through transformers alone: its tokenizer, its model, mean of the tokens."""
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        folder = default_folder("text")
+        tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+        rows = []
+        for item in valid_inputs:
+            text = item.decode() if isinstance(item, bytes) else item
+            tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=256)
+            with torch.no_grad():
+                rows.append(model(**tokens).last_hidden_state[0].mean(dim=0).numpy())
+        vectors = np.stack(rows)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def test_the_contract_is_the_tracked_one(self, encoder: Encoder) -> None:
+        assert encoder.contract == encoders.default_contract("text")
+
+
+class TestDefaultTextOnTorch(TestDefaultText):
+    runtime = "torch"
+
+
+class TestDefaultImage(EncoderSuite):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def encoder(cls, private_cache: None) -> Iterator[Encoder]:
+        with encoders.load("image", runtime="onnx") as encoder:
+            yield encoder
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def valid_inputs(cls) -> list[bytes]:
+        return [
+            shapes("JPEG", "red", (300, 200)),
+            shapes("PNG", "green", (128, 128), "rectangle"),
+            shapes("WEBP", "blue", (90, 400), "rectangle"),
+            shapes("GIF", "black", (64, 64)),
+        ]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bad_inputs(cls, valid_inputs: list[bytes]) -> list[object]:
+        damaged = [valid_inputs[0][:400], valid_inputs[1][:-40], b"GIF89a" + b"\xff" * 50]
+        return [None, b"", b"no picture", "red", *damaged]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def reference(cls, valid_inputs: list[bytes]) -> Vectors:
+        """The same weights on torch."""
+        with encoders.load("image", runtime="torch") as encoder:
+            return encoder.encode(valid_inputs)
+
+    def test_the_contract_is_the_tracked_one(self, encoder: Encoder) -> None:
+        assert encoder.contract == encoders.default_contract("image")

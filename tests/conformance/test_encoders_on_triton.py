@@ -1,0 +1,129 @@
+"""The encoder suite through a real Triton: the same rows as in process, tiny encoders and the shipped ones."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import encoders
+from connector.config import TritonSettings
+from connector.serving import LocalTriton, TritonClient
+from connector.serving.repository import read_contract
+from connector.testing import EncoderSuite
+from encoders.base import Encoder
+from tests.triton_fixtures import shipped
+
+pytestmark = pytest.mark.triton
+
+TEXTS = [
+    "a red dress",
+    "Toys come to life when nobody watches. " * 40,
+    "sour green apple",
+    "é ü 漢字 😀",
+    "a wooden chair with four legs and a high back",
+]
+BAD_TEXTS = [None, "", " \n", b"\xff\xfe", 3, "x" * 300_000, "\ud800"]
+BAD_PICTURES = [None, b"", b"no picture", "photo.jpg", 3.5]
+
+
+def picture(width: int, height: int, kind: str, seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    output = io.BytesIO()
+    Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC).save(output, kind)
+    return output.getvalue()
+
+
+class OnTriton(EncoderSuite):
+    """An encoder of `model_repository` on a server, held to the same encoder in process."""
+
+    name: str
+    version = 1
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def encoder(cls, encoder_server: LocalTriton, model_repository: Path) -> Iterator[Encoder]:
+        contract = read_contract(model_repository / cls.name / str(cls.version))
+        settings = TritonSettings(batch_size=4, in_flight=3)
+        with TritonClient(encoder_server.grpc_url, settings) as client:
+            yield client.encoder(contract)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def reference(cls, model_repository: Path, valid_inputs: Sequence[Any]) -> np.ndarray:
+        with encoders.load(model_repository / cls.name / str(cls.version)) as encoder:
+            return encoder.encode(valid_inputs)
+
+    def test_the_query_side_agrees_with_the_encoder_in_process(
+        self, encoder: Encoder, valid_inputs: Sequence[Any], model_repository: Path
+    ) -> None:
+        with encoders.load(model_repository / self.name / str(self.version)) as local:
+            wanted = local.encode(valid_inputs, "query")
+        cosine = (encoder.encode(valid_inputs, "query") * wanted).sum(1) / np.linalg.norm(wanted, axis=1) ** 2
+        assert (cosine >= 0.9999).all()
+
+    def test_more_rows_than_the_server_takes_at_once(self, encoder: Encoder, valid_inputs: Sequence[Any]) -> None:
+        rows = list(valid_inputs) * 14
+        vectors = encoder.encode(rows)
+        np.testing.assert_allclose(vectors[-len(valid_inputs) :], vectors[: len(valid_inputs)], atol=1e-4)
+
+
+class TextOnTriton(OnTriton):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def valid_inputs(cls) -> list[str]:
+        return TEXTS
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bad_inputs(cls) -> list[Any]:
+        return BAD_TEXTS
+
+
+class ImageOnTriton(OnTriton):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def valid_inputs(cls) -> list[bytes]:
+        return [
+            picture(64, 64, "PNG", 1),
+            picture(300, 200, "JPEG", 2),
+            picture(20, 90, "PNG", 3),
+            picture(128, 128, "WEBP", 4),
+        ]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bad_inputs(cls, valid_inputs: list[bytes]) -> list[Any]:
+        return [*BAD_PICTURES, valid_inputs[1][: len(valid_inputs[1]) // 2]]
+
+
+class TestTinyText(TextOnTriton):
+    name = "tiny_text"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def valid_inputs(cls) -> list[str]:
+        return ["red dress", "green apple 123", "chair chair. " * 30]
+
+
+class TestTinyTextOfAnotherVersion(TestTinyText):
+    version = 2
+
+
+class TestTinyImage(ImageOnTriton):
+    name, version = "tiny_image", 3
+
+
+@pytest.mark.skipif("text" not in shipped(), reason="the weights of the shipped text encoder are not here")
+class TestShippedText(TextOnTriton):
+    name = "text"
+
+
+@pytest.mark.skipif("image" not in shipped(), reason="the weights of the shipped image encoder are not here")
+class TestShippedImage(ImageOnTriton):
+    name = "image"

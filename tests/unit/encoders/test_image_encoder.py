@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from encoders import InvalidInputError, Runtime, external_contract
+from encoders.image import ImageEncoder
+from encoders.media.image import ImageLimits
+from encoders.media.preprocessing import ImagePreprocessing
+
+CONTRACT = external_contract("tiny", version=1, dimension=3, modality="image")
+
+
+class Means(Runtime):
+    """The mean colour of a picture."""
+
+    label = "means"
+
+    def __init__(self, workers: int = 1, accelerated: bool = False) -> None:
+        self.workers = workers
+        self.accelerated = accelerated
+        self.sizes: list[int] = []
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        pixels = inputs["pixels"]
+        assert pixels.dtype == np.uint8
+        assert pixels.shape[1:] == (16, 16, 3)
+        self.sizes.append(len(pixels))
+        return pixels.astype(np.float32).mean(axis=(1, 2))
+
+
+def encoder(runtime: Runtime, **limits: int) -> ImageEncoder:
+    return ImageEncoder(CONTRACT, ImagePreprocessing(16), runtime, limits=ImageLimits(**limits))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("accelerated", [False, True])
+def test_rows_keep_their_places_among_bad_ones(workers: int, accelerated: bool, picture: Callable[..., bytes]) -> None:
+    good = [picture("PNG", seed=seed) for seed in range(5)]
+    mixed: list[object] = []
+    for data in good:
+        mixed += [data, b"broken", None]
+    with encoder(Means(workers, accelerated)) as images:
+        result = images.encode_tolerant(mixed)
+        wanted = images.encode(good)
+    np.testing.assert_array_equal(result.vectors[::3], wanted)
+    assert sorted(result.errors) == [row for row in range(15) if row % 3]
+    assert len(np.unique(wanted, axis=0)) == 5
+
+
+def test_batches_are_shared_out_among_workers(picture: Callable[..., bytes]) -> None:
+    runtime = Means(workers=2)
+    with encoder(runtime) as images:
+        images.encode([picture("PNG")] * 6)
+        assert sorted(runtime.sizes) == [3, 3]
+        runtime.sizes.clear()
+        images.encode([picture("PNG")] * 40)
+    assert runtime.sizes == [8] * 5
+
+
+def test_limits_can_be_set(picture: Callable[..., bytes]) -> None:
+    with pytest.raises(InvalidInputError, match="limit of 10"):
+        encoder(Means(), max_bytes=10).encode([picture("PNG")])
+    with pytest.raises(InvalidInputError, match="1000 pixels"):
+        encoder(Means(), max_pixels=1000).encode([picture("PNG")])

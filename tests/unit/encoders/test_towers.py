@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import save_file
+
+from encoders import EncoderLoadError
+from encoders.media.preprocessing import ImagePreprocessing
+from encoders.towers.folder import quiet
+from encoders.towers.image import ImageTower
+from encoders.towers.text import TextTower
+from tests.unit.encoders import tiny_models
+
+POOLINGS = {
+    "vit": "cls",
+    "dinov2": "cls",
+    "dinov2_registers": "cls",
+    "clip_vision": "pooler",
+    "clip_projection": "projection",
+    "siglip_vision": "pooler",
+    "convnext": "pooler",
+    "swin": "pooler",
+}
+
+
+def pixels(rows: int = 3, size: int = 32) -> torch.Tensor:
+    return torch.randn(rows, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def agree(first: torch.Tensor, second: torch.Tensor, least: float = 0.9999) -> None:
+    cosine = torch.nn.functional.cosine_similarity(first, second)
+    assert float(cosine.detach().min()) >= least
+
+
+@pytest.mark.parametrize("name", sorted(POOLINGS))
+def test_every_architecture_is_loaded_saved_and_loaded_again(name: str, tmp_path: Path) -> None:
+    folder = tiny_models.save_model(tmp_path / "source", tiny_models.vision_models()[name]())
+    tower = ImageTower.from_folder(folder)
+    assert tower.pooling == POOLINGS[name]
+    vectors = tower(pixels())
+    assert vectors.shape == (3, tower.dimension)
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
+    tower.save(tmp_path / "tower", dtype="float16", card="# A tower\n")
+    again = ImageTower.from_folder(tmp_path / "tower")
+    assert again.backbone.dtype == torch.float32
+    agree(again(pixels()), vectors)
+    assert (tmp_path / "tower" / "README.md").read_text() == "# A tower\n"
+    half, whole = (sum(f.stat().st_size for f in p.glob("*.safetensors")) for p in (tmp_path / "tower", folder))
+    assert half < 0.75 * whole
+
+
+def test_resnet_needs_to_be_told_its_size(tmp_path: Path) -> None:
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
+    folder = tiny_models.save_model(tmp_path / "resnet", transformers.ResNetModel(config))
+    with pytest.raises(EncoderLoadError, match="image_size"):
+        ImageTower.from_folder(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"size": {"shortest_edge": 32}}))
+    assert ImageTower.from_folder(folder)(pixels()).shape == (3, 16)
+
+
+def test_vit_vectors_are_the_models_own_first_token(vit_folder: Path) -> None:
+    with quiet():
+        model = transformers.ViTModel.from_pretrained(vit_folder, add_pooling_layer=False).eval()
+    wanted = model(pixel_values=pixels()).last_hidden_state[:, 0]
+    agree(ImageTower.from_folder(vit_folder)(pixels()), wanted)
+
+
+def test_clip_vectors_are_the_models_own_image_and_text_features(clip_folder: Path) -> None:
+    with quiet():
+        model = transformers.CLIPModel.from_pretrained(clip_folder).eval()
+    agree(ImageTower.from_folder(clip_folder)(pixels()), model.get_image_features(pixels()).pooler_output)
+    tower = TextTower.from_folder(clip_folder)
+    ids = torch.tensor([[2, 9, 12, 3, 0], [2, 8, 9, 10, 3]])
+    mask = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])
+    agree(tower(ids, mask), model.get_text_features(input_ids=ids, attention_mask=mask).pooler_output)
+    assert tower.aligned_with == ImageTower.from_folder(clip_folder).aligned_with != ()
+
+
+def test_siglip_texts_are_padded_to_full_length(siglip_folder: Path) -> None:
+    tower = TextTower.from_folder(siglip_folder)
+    assert tower.preprocessing.padding == "max_tokens"
+    with quiet():
+        model = transformers.SiglipModel.from_pretrained(siglip_folder).eval()
+    ids = torch.tensor([[2, 9, 12, 3] + [0] * 12])
+    agree(tower(ids, torch.ones_like(ids)), model.get_text_features(input_ids=ids).pooler_output)
+
+
+def test_mean_pooling_of_patches_leaves_the_first_token_out(vit_folder: Path) -> None:
+    tower = ImageTower.from_folder(vit_folder)
+    states = tower.backbone(pixel_values=pixels()).last_hidden_state
+    tower.pooling = "mean"
+    agree(tower(pixels()), states[:, 1:].mean(dim=1))
+
+
+def test_a_projection_and_a_stated_pooling_are_kept(vit_folder: Path, tmp_path: Path) -> None:
+    backbone = ImageTower.from_folder(vit_folder).backbone
+    projection = torch.nn.Linear(32, 5)
+    tower = ImageTower(
+        backbone, ImagePreprocessing(32), pooling="mean", projection=projection, normalize=False, aligned_with=("ab",)
+    )
+    assert tower.save(tmp_path / "tower") == tmp_path / "tower"
+    again = ImageTower.from_folder(tmp_path / "tower")
+    assert (again.pooling, again.normalize, again.aligned_with, again.dimension) == ("mean", False, ("ab",), 5)
+    torch.testing.assert_close(again(pixels()), tower(pixels()))
+
+
+def test_saving_replaces_a_folder_whole(vit_folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "tower"
+    target.mkdir()
+    (target / "stale.txt").write_text("old")
+    ImageTower.from_folder(vit_folder).save(target)
+    assert not (target / "stale.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["tower"]
+
+
+def test_served_towers_scale_and_normalise_inside(vit_folder: Path) -> None:
+    tower = ImageTower.from_folder(vit_folder)
+    served = tower.served()
+    batch = served.sample(2, 0)["pixels"]
+    values = (batch.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+    agree(served.module(batch), tower(values))
+
+
+@pytest.mark.parametrize("tower", [ImageTower, TextTower])
+def test_pickled_weights_are_refused(tower: Any, vit_folder: Path, bert_folder: Path, tmp_path: Path) -> None:
+    source = vit_folder if tower is ImageTower else bert_folder
+    folder = Path(shutil.copytree(source, tmp_path / "pickled"))
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(EncoderLoadError, match=r"no model\.safetensors"):
+        tower.from_folder(folder)
+    (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    with pytest.raises(EncoderLoadError, match="pickled"):
+        tower.from_folder(folder)
+
+
+def test_weights_that_are_missing_damaged_or_of_another_shape_are_refused(vit_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(vit_folder, tmp_path / "vit"))
+    save_file({"layernorm.weight": torch.ones(32)}, folder / "model.safetensors")
+    with pytest.raises(EncoderLoadError, match="lack"):
+        ImageTower.from_folder(folder)
+    (folder / "model.safetensors").write_bytes(b"\x00" * 100)
+    with pytest.raises(EncoderLoadError):
+        ImageTower.from_folder(folder)
+    save_file({"layernorm.weight": torch.ones(7)}, folder / "model.safetensors")
+    with pytest.raises(EncoderLoadError):
+        ImageTower.from_folder(folder)
+
+
+def test_models_of_the_other_modality_are_refused(vit_folder: Path, bert_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(EncoderLoadError, match="not pictures"):
+        ImageTower.from_folder(bert_folder)
+    both = Path(shutil.copytree(vit_folder, tmp_path / "vit"))
+    tiny_models.save_tokenizer(both)
+    with pytest.raises(EncoderLoadError, match="no text encoder"):
+        TextTower.from_folder(both)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"model_type": "nonsense"}',
+        '{"model_type": "vit", "hidden_size": "wide"}',
+        '{"model_type": "vit", "auto_map": {"AutoConfig": "evil.Config"}, "architectures": ["Evil"]}',
+    ],
+)
+def test_a_config_that_is_not_understood_is_refused(config: str, vit_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(vit_folder, tmp_path / "vit"))
+    (folder / "config.json").write_text(config)
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    with pytest.raises(EncoderLoadError) as caught:
+        ImageTower.from_folder(folder)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_damaged_projection_is_refused(vit_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(vit_folder, tmp_path / "vit"))
+    (folder / "projection.safetensors").write_bytes(b"nothing")
+    with pytest.raises(EncoderLoadError, match="projection"):
+        ImageTower.from_folder(folder)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "mean_sqrt_len_tokens", "lasttoken"])
+def test_text_poolings_ignore_padding(pooling: str, bert_folder: Path) -> None:
+    tower = TextTower.from_folder(bert_folder)
+    tower.pooling = pooling
+    ids = torch.tensor([[2, 9, 12, 11, 3]])
+    alone = tower(ids, torch.ones_like(ids))
+    padded = tower(torch.nn.functional.pad(ids, (0, 6)), torch.nn.functional.pad(torch.ones_like(ids), (0, 6)))
+    np.testing.assert_allclose(padded.detach().numpy(), alone.detach().numpy(), atol=1e-5)

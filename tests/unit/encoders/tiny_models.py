@@ -1,0 +1,122 @@
+"""Model folders of a few kilobytes, made from the real architectures with random weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from encoders.towers.folder import quiet
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?"
+VISION = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "image_size": 32,
+    "patch_size": 8,
+}
+TEXT = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "vocab_size": 100,
+    "max_position_embeddings": 64,
+}
+CLIP_TEXT = {**TEXT, "max_position_embeddings": 16, "bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
+
+
+def tiny_tokenizer(words: tuple[str, ...] = ("red", "dress", "apple", "chair")) -> Tokenizer:
+    """A WordPiece tokenizer over letters and a few words."""
+    entries = [*SPECIAL, *words, *LETTERS, *(f"##{letter}" for letter in LETTERS)]
+    vocabulary = {token: index for index, token in enumerate(entries)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.add_special_tokens(SPECIAL)
+    return tokenizer
+
+
+def save_tokenizer(folder: Path, longest: int = 64) -> None:
+    """Write tokenizer.json and tokenizer_config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tiny_tokenizer().save(str(folder / "tokenizer.json"))
+    settings = {"pad_token": "[PAD]", "model_max_length": longest, "tokenizer_class": "PreTrainedTokenizerFast"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def save_model(folder: Path, model: Any) -> Path:
+    """Write a transformers model with reproducible random weights, in evaluation mode."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    with quiet():
+        model.eval().save_pretrained(folder)
+    return folder
+
+
+def bert(folder: Path, **changes: Any) -> Path:
+    """A plain BERT folder with a tokenizer."""
+    save_tokenizer(folder)
+    config = transformers.BertConfig(**{**TEXT, **changes})
+    return save_model(folder, transformers.BertModel(config, add_pooling_layer=False))
+
+
+def vit(folder: Path) -> Path:
+    """A plain ViT folder."""
+    return save_model(folder, transformers.ViTModel(transformers.ViTConfig(**VISION), add_pooling_layer=False))
+
+
+def clip(folder: Path) -> Path:
+    """A two-tower CLIP folder with a tokenizer and a processor record."""
+    save_tokenizer(folder, longest=16)
+    with quiet():
+        config = transformers.CLIPConfig(text_config=CLIP_TEXT, vision_config=VISION, projection_dim=24)
+        model = transformers.CLIPModel(config)
+    processor = {
+        "size": {"shortest_edge": 32},
+        "crop_size": {"height": 32, "width": 32},
+        "do_center_crop": True,
+        "resample": 3,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return save_model(folder, model)
+
+
+def siglip(folder: Path) -> Path:
+    """A two-tower SigLIP folder with a tokenizer."""
+    save_tokenizer(folder, longest=16)
+    with quiet():
+        config = transformers.SiglipConfig(text_config=CLIP_TEXT, vision_config=VISION)
+        model = transformers.SiglipModel(config)
+    return save_model(folder, model)
+
+
+def vision_models() -> dict[str, Any]:
+    """Architecture → a function that makes its tiny model."""
+    t = transformers
+    return {
+        "vit": lambda: t.ViTModel(t.ViTConfig(**VISION), add_pooling_layer=False),
+        "dinov2": lambda: t.Dinov2Model(t.Dinov2Config(**VISION)),
+        "dinov2_registers": lambda: t.Dinov2WithRegistersModel(t.Dinov2WithRegistersConfig(**VISION)),
+        "clip_vision": lambda: t.CLIPVisionModel(t.CLIPVisionConfig(**VISION)),
+        "clip_projection": lambda: t.CLIPVisionModelWithProjection(t.CLIPVisionConfig(**VISION, projection_dim=24)),
+        "siglip_vision": lambda: t.SiglipVisionModel(t.SiglipVisionConfig(**VISION)),
+        "convnext": lambda: t.ConvNextModel(
+            t.ConvNextConfig(num_stages=2, hidden_sizes=[8, 16], depths=[1, 1], image_size=32)
+        ),
+        "swin": lambda: t.SwinModel(
+            t.SwinConfig(image_size=32, patch_size=2, embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=4)
+        ),
+    }

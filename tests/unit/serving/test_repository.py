@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from connector.errors import ContractMismatchError, EncoderLoadError, ServingError
+from connector.serving import publish, published
+from connector.serving.model_config import contracts_of, parse_config
+from connector.serving.repository import MODEL_PY, is_complete, read_contract
+from tests.unit.encoders import tiny_models
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sources")
+    tiny_models.bert(folder / "bert")
+    tiny_models.bert(folder / "wider", hidden_size=64)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _private_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def test_what_is_published(tmp_path: Path, sources: Path) -> None:
+    contract = publish(tmp_path, sources / "bert", name="words", version=2)
+    assert (contract.name, contract.version, contract.dimension) == ("words", 2, 32)
+    assert published(tmp_path) == [contract]
+    assert sorted(snapshot(tmp_path)) == [
+        "words/2/encoder.json",
+        "words/2/model.onnx",
+        "words/2/model.py",
+        "words/2/tokenizer.json",
+        "words/config.pbtxt",
+        "words/warmup/sample",
+    ]
+    assert (tmp_path / "words" / "2" / "model.py").read_text() == MODEL_PY
+    config = parse_config((tmp_path / "words" / "config.pbtxt").read_text())
+    assert contracts_of(config) == {2: contract}
+
+
+def test_publishing_again_changes_no_file(tmp_path: Path, sources: Path) -> None:
+    first = publish(tmp_path, sources / "bert", name="words", version=1)
+    before = snapshot(tmp_path)
+    assert publish(tmp_path, sources / "bert", name="words", version=1) == first
+    assert snapshot(tmp_path) == before
+
+
+def test_a_taken_version_is_never_overwritten(tmp_path: Path, sources: Path) -> None:
+    first = publish(tmp_path, sources / "bert", name="words", version=1)
+    before = snapshot(tmp_path)
+    with pytest.raises(ContractMismatchError, match=r"words/1 .* is not words/1 .*publish it under the next version"):
+        publish(tmp_path, sources / "wider", name="words", version=1)
+    assert snapshot(tmp_path) == before
+    second = publish(tmp_path, sources / "wider", name="words", version=2)
+    config = parse_config((tmp_path / "words" / "config.pbtxt").read_text())
+    assert contracts_of(config) == {1: first, 2: second}
+    assert list(config.output[0].dims) == [-1]
+    assert published(tmp_path) == [first, second]
+
+
+def test_an_encoder_folder_is_published_as_it_is(tmp_path: Path, sources: Path) -> None:
+    first = publish(tmp_path / "a", sources / "bert", name="words", version=1)
+    second = publish(tmp_path / "b", tmp_path / "a" / "words" / "1", name="words", version=1)
+    assert second == first
+    renamed = publish(tmp_path / "b", tmp_path / "a" / "words" / "1", name="others", version=4)
+    assert (renamed.name, renamed.version, renamed.weights_hash) == ("others", 4, first.weights_hash)
+
+
+def test_a_fresh_checkout_is_completed(tmp_path: Path, sources: Path) -> None:
+    contract = publish(tmp_path, sources / "bert", name="words", version=1)
+    whole = {name: content for name, (_, content) in snapshot(tmp_path).items()}
+    for name in ("model.onnx", "tokenizer.json"):
+        (tmp_path / "words" / "1" / name).unlink()
+    assert not is_complete(tmp_path, contract)
+    assert published(tmp_path) == []
+    assert publish(tmp_path, sources / "bert", name="words", version=1) == contract
+    assert {name: content for name, (_, content) in snapshot(tmp_path).items()} == whole
+
+
+def test_what_a_killed_run_left_is_no_model(tmp_path: Path, sources: Path) -> None:
+    contract = publish(tmp_path, sources / "bert", name="words", version=1)
+    shutil.copytree(tmp_path / "words" / "1", tmp_path / ".staging-left" / "1")
+    assert published(tmp_path) == [contract]
+    publish(tmp_path, sources / "wider", name="wider", version=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".staging-left", "wider", "words"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", "é", "\n", "x" * 200, ".hidden"])
+def test_names_that_are_none(tmp_path: Path, sources: Path, name: str) -> None:
+    with pytest.raises((ServingError, EncoderLoadError)) as caught:
+        publish(tmp_path, sources / "bert", name=name, version=1)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_below_one(tmp_path: Path, sources: Path) -> None:
+    with pytest.raises(ServingError, match="version 0 is below 1"):
+        publish(tmp_path, sources / "bert", name="words", version=0)
+
+
+def test_a_source_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(EncoderLoadError, match="no such folder"):
+        publish(tmp_path / "models", tmp_path / "absent", name="words", version=1)
+    assert not list(tmp_path.rglob("words"))
+
+
+def test_a_repository_that_cannot_be_written(tmp_path: Path, sources: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ServingError, match="cannot be written"):
+        publish(tmp_path / "file", sources / "bert", name="words", version=1)
+
+
+def test_no_repository_is_an_empty_one(tmp_path: Path) -> None:
+    assert published(tmp_path / "absent") == []
+
+
+def test_a_damaged_record_is_named(tmp_path: Path, sources: Path) -> None:
+    publish(tmp_path, sources / "bert", name="words", version=1)
+    record = tmp_path / "words" / "1" / "encoder.json"
+    record.write_text(json.dumps({"contract": 3}))
+    with pytest.raises(EncoderLoadError, match=r"encoder\.json: holds no contract"):
+        published(tmp_path)
+    record.write_text("{")
+    with pytest.raises(EncoderLoadError, match=r"encoder\.json"):
+        read_contract(record.parent)
