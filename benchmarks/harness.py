@@ -50,7 +50,9 @@ def figure(
 ) -> Figure:
     """Build a `Figure`; the goal is held against the ratio, or against the value where there is no baseline."""
     ratio = value / baseline_value if baseline_value else None
-    return Figure(name, value, unit, baseline, baseline_value, ratio, goal, _met(goal, value if ratio is None else ratio))
+    return Figure(
+        name, value, unit, baseline, baseline_value, ratio, goal, _met(goal, value if ratio is None else ratio)
+    )
 
 
 def _met(goal: str, measured: float) -> bool | None:

@@ -17,9 +17,7 @@ def run() -> tuple[list[Figure], dict[str, Any]]:
     files, origin = pictures(COUNT)
     with both_sides("image") as (here, served):
         cosine = least_cosine(here.encode(files[:200]), served.encode(files[:200]))
-        measured = rates(
-            {"process": lambda: here.encode(files), "triton": lambda: served.encode(files)}, files, ROUNDS
-        )
+        measured = rates({"process": lambda: here.encode(files), "triton": lambda: served.encode(files)}, files, ROUNDS)
     figures = [
         figure(
             "pictures through Triton, batches",

@@ -94,7 +94,8 @@ def install(tower: Path) -> None:
     from encoders.files import new_folder
 
     with new_folder(TARGET) as filling:
-        shutil.copytree(tower, filling, dirs_exist_ok=True)
+        for path in sorted(tower.iterdir()):
+            shutil.copyfile(path, filling / path.name)
     contract = write_contract(TARGET, "image")
     print(f"installed {contract.label} into {TARGET.relative_to(ROOT)}")
 

@@ -12,7 +12,10 @@ from benchmarks.harness import Figure, figure, interleaved
 def run() -> tuple[list[Figure], dict[str, Any]]:
     """Median of 15 fresh interpreters, an empty one subtracted."""
     times = interleaved(
-        {"empty": lambda: _python("pass"), "connector": lambda: _python("from connector import Connector, embedding_view")},
+        {
+            "empty": lambda: _python("pass"),
+            "connector": lambda: _python("from connector import Connector, embedding_view"),
+        },
         rounds=15,
         warm_up=2,
     )

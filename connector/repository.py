@@ -175,7 +175,7 @@ class Repository:
         registry = store.config.registry
         if registry.registry_type != "file" or registry.registry_store_type or "://" in registry.path:
             return None
-        return self.path / registry.path
+        return self.path / str(registry.path)
 
     def _registry_mark(self, store: FeatureStore) -> tuple[int, int] | None:
         file = self._registry_file(store)

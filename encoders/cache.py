@@ -14,7 +14,7 @@ from encoders.source import Source, default_name
 from encoders.weight_files import weights_hash
 
 # Raised whenever the graphs that are exported change, so that older ones are not used.
-FORMAT = 1
+FORMAT = 2
 APPLICATION = "multimodal-connector"
 
 

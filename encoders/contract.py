@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 from encoders.errors import ContractMismatchError, EncoderLoadError
@@ -74,7 +75,7 @@ class EncoderContract:
                 f"use one of {get_args(Modality)} and {get_args(Metric)}"
             )
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """First 16 hexadecimal digits of the sha256 of the canonical JSON form."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:HASH_LENGTH]

@@ -7,12 +7,15 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from encoders.errors import EncoderLoadError
+
+DAY = 24 * 3600
 
 
 def canonical_json(record: Any) -> str:
@@ -76,6 +79,10 @@ def new_folder(target: Path, *, keep: bool = False) -> Iterator[Path]:
         keep: leave a `target` that someone else made meanwhile as it is, instead of replacing it.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{target.name}.*"):
+        # What a killed process left; a day is longer than any export.
+        if time.time() - left.stat().st_mtime > DAY:
+            shutil.rmtree(left, ignore_errors=True)
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         filling = scratch / "new"
@@ -84,10 +91,15 @@ def new_folder(target: Path, *, keep: bool = False) -> Iterator[Path]:
         for path in (p for p in filling.rglob("*") if p.is_file()):
             with path.open("rb") as stream:
                 os.fsync(stream.fileno())
+            # Libraries that write through temporary files leave them readable to their owner alone.
+            path.chmod(0o644)
         if target.exists() and not keep:
             target.rename(scratch / "old")
-        if not target.exists():
+        try:
             filling.rename(target)
+        except OSError:
+            if not (keep and target.exists()):
+                raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

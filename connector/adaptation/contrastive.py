@@ -119,7 +119,10 @@ def pretrain_contrastive(
         seconds=progress.seconds,
         steps_per_second=progress.step / max(progress.seconds, 1e-9),
     )
-    tower.cpu().eval().save(report.folder, dtype=spec.weights, card=card or write_card(spec, report))
+    kept: Any = tower
+    kept.to("cpu", memory_format=torch.contiguous_format).eval().save(
+        report.folder, dtype=spec.weights, card=card or write_card(spec, report)
+    )
     return report
 
 
@@ -142,9 +145,11 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise TrainingError(f"device {name!r} is not one that torch knows; use auto, cpu or cuda") from error
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise TrainingError(f"device {name!r} cannot be used here; give auto, or cpu") from error
+    return device
 
 
 class _Job:
@@ -173,7 +178,9 @@ class _Job:
         self._batches = MixedBatches(training, weights, spec.batch_size, spec.seed)
         log_scale = nn.Parameter(torch.tensor(math.log(1 / spec.temperature)))
         self.module: nn.Module = nn.ModuleDict({"tower": tower, "head": nn.ParameterDict({"log_scale": log_scale})})
-        self.module.to(device)
+        # Convolutions on the CPU are a third faster with channels last.
+        module: Any = self.module
+        module.to(device, memory_format=torch.channels_last)
         self._log_scale = log_scale
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(tower.preprocessing.mean, device=device).view(shape)
@@ -251,7 +258,10 @@ class _Job:
         import torch
 
         pixels = torch.from_numpy(self._pairs.pictures.take(rows)).to(self._device)
-        return pixels.permute(0, 3, 1, 2).contiguous().float() / 255
+        return pixels.permute(0, 3, 1, 2).float() / 255
 
     def _normalise(self, pictures: Tensor) -> Tensor:
-        return (pictures * self._range - self._mean) / self._std
+        import torch
+
+        scaled = (pictures * self._range - self._mean) / self._std
+        return scaled.contiguous(memory_format=torch.channels_last)

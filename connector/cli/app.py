@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 from connector.cli import apply, dead_letters, encoders, ingest, init, pretrain, search, spaces, stack
-from connector.cli.options import Invocation
+from connector.cli.options import OWN_PROCESS
 from connector.errors import ConnectorError
 
 USAGE_ERROR = 2
@@ -49,8 +49,9 @@ def run(arguments: list[str], own_process: bool) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     if not debug:
         _quiet()
+    token = OWN_PROCESS.set(own_process)
     try:
-        get_command(build()).main(args=arguments, prog_name="connector", obj=Invocation(own_process))
+        get_command(build()).main(args=arguments, prog_name="connector")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)
     except ConnectorError as error:
@@ -58,6 +59,8 @@ def run(arguments: list[str], own_process: bool) -> int:
     except Exception as error:  # noqa: BLE001 - a fault of ours, and still no reason to print a traceback
         message = " ".join(str(error).split()) or "no message"
         return _report(f"unexpected {type(error).__name__}: {message} (--debug shows the traceback)", debug)
+    finally:
+        OWN_PROCESS.reset(token)
     return 0
 
 

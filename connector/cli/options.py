@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from connector.cli.quick_feast import import_feast_quickly
@@ -24,15 +23,8 @@ RepoOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 
 
-@dataclass(frozen=True)
-class Invocation:
-    """How the command was called.
-
-    Attributes:
-        own_process: the process is this command's alone.
-    """
-
-    own_process: bool = False
+OWN_PROCESS: ContextVar[bool] = ContextVar("own_process", default=False)
+"""Whether the process is this command's alone."""
 
 
 @contextlib.contextmanager
@@ -45,8 +37,7 @@ def opened(repo: Path, *, settings: Settings | None = None, declares: bool = Fal
     from connector.connector import Connector
 
     with contextlib.redirect_stdout(sys.stderr), Connector(repo, settings) as connector:
-        context = click.get_current_context(silent=True)
-        if not declares and context is not None and context.find_object(Invocation) == Invocation(own_process=True):
+        if OWN_PROCESS.get() and not declares:
             import_feast_quickly()
         yield connector
 

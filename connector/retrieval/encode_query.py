@@ -77,7 +77,8 @@ def _encode(encoder: Encoder, contract: EncoderContract, item: str | bytes) -> N
 def _ready_vector(vector: NDArray[np.float32], spaces: Sequence[EmbeddingSpace]) -> dict[str, NDArray[np.float32]]:
     first = spaces[0].contract
     for space in spaces:
-        require_shared_space(first, space.contract, where="one vector= for several spaces")
+        if space.contract is not first:
+            require_shared_space(first, space.contract, where="one vector= for several spaces")
         if vector.shape != (space.contract.dimension,):
             raise QueryError(
                 f"vector has {vector.shape[0]} numbers; space {space.name} holds vectors of {space.contract.dimension}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -32,17 +33,25 @@ class SpaceHits:
 def space_hits(space: EmbeddingSpace, found: pa.Table, fields: Sequence[str]) -> SpaceHits:
     """Turn a store's answer to one query into hits, equal scores in the order of their keys."""
     key = space.join_key.name
-    scores = pc.cast(found.column("distance"), pa.float64())
+    scores = found.column("distance").to_numpy().astype(np.float64)
     if space.contract.metric == "L2":
-        scores = pc.negate(scores)
-    table = pa.table(
-        [found.column(key), scores, *(found.column(name) for name in fields)], names=[key, "score", *fields]
-    )
-    if table.num_rows > 1:
-        values = scores.to_numpy()
-        if (values[1:] >= values[:-1]).any():
-            table = table.sort_by([("score", "descending"), (key, "ascending")])
+        scores = -scores
+    columns = [found.column(key), pa.array(scores), *(found.column(name) for name in fields)]
+    table = pa.table(columns, names=[key, "score", *fields])
+    if len(scores) > 1 and (scores[1:] >= scores[:-1]).any():
+        table = table.sort_by([("score", "descending"), (key, "ascending")])
     return SpaceHits(space, table)
+
+
+def no_hits(space: EmbeddingSpace, empty: pa.Table, fields: Sequence[str]) -> SpaceHits:
+    """What a space without a vector for the query has found.
+
+    Args:
+        empty: a table of no rows with the columns `fields`.
+    """
+    key = pa.array([], pa.string() if space.join_key.dtype == "String" else pa.int64())
+    columns = [key, pa.array([], pa.float64()), *(empty.column(name) for name in fields)]
+    return SpaceHits(space, pa.table(columns, names=[space.join_key.name, "score", *fields]))
 
 
 def single_result(found: SpaceHits, k: int) -> pa.Table:
@@ -83,4 +92,4 @@ def _positions(found: SpaceHits) -> Mapping[Key, int]:
 
 
 def _ranks(count: int) -> pa.Array:
-    return pa.array(range(1, count + 1), pa.int32())
+    return pa.array(np.arange(1, count + 1, dtype=np.int32))

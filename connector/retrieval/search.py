@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from connector.errors import ContractMismatchError, FilterError, QueryError, SchemaMismatchError
 from connector.retrieval.encode_query import EncoderFor, encode_query
 from connector.retrieval.fusion import FUSIONS, Key
 from connector.retrieval.query import Query
-from connector.retrieval.results import SpaceHits, fused_result, single_result, space_hits
+from connector.retrieval.results import SpaceHits, fused_result, no_hits, single_result, space_hits
 from connector.spaces import EmbeddingSpace
 from connector.stores.base import VectorStore
 from connector.stores.filters import Filter, parse_filter
@@ -42,7 +43,7 @@ class Searcher:
         self._store = store
         self._encoder_for = encoder_for
         self._pool = pool
-        self._verified: dict[str, str] = {}
+        self._verified: dict[str, EmbeddingSpace] = {}
 
     def search(self, query: Query, spaces: Mapping[str, EmbeddingSpace]) -> pa.Table:
         """Hits for `query`: the key, `rank`, `score`, carried scalars, and each space's own rank and score if several.
@@ -66,13 +67,14 @@ class Searcher:
         if query.item is not None:
             exclude = _as_key(query.item, chosen[0])
             vectors = self._stored_vectors(exclude, chosen)
-            chosen = [space for space in chosen if space.name in vectors]
         else:
             vectors = encode_query(query, chosen, self._encoder_for, self._pool)
 
         def ask(space: EmbeddingSpace) -> SpaceHits:
             wanted = query.k if len(chosen) == 1 else max(query.k * OVER_FETCH, LEAST_FETCH)
             carried = [name for name in fields if any(field.name == name for field in space.fields)]
+            if space.name not in vectors:
+                return no_hits(space, self._store.read(space.collection, _key_table(space, []), carried), carried)
             found = self._store.search(
                 space.collection,
                 vectors[space.name][np.newaxis, :],
@@ -91,8 +93,8 @@ class Searcher:
         return self._complete(fused_result(answers, fused, fields), answers, fields)
 
     def verify(self, space: EmbeddingSpace) -> None:
-        """Check once that the collection exists and is stamped with the contract its view declares."""
-        if self._verified.get(space.collection) == space.contract.hash:
+        """Check, once for each reading of the registry, that the collection bears the contract of its view."""
+        if self._verified.get(space.name) is space:
             return
         spec = self._store.describe(space.collection)
         if spec is None or spec.vector is None:
@@ -104,7 +106,7 @@ class Searcher:
                 f"space {space.name}: collection {space.collection} holds vectors of contract {spec.contract_hash}, "
                 f"the feature view declares {space.contract.label}; publish the encoder as a new version and apply it"
             )
-        self._verified[space.collection] = space.contract.hash
+        self._verified[space.name] = space
 
     def _stored_vectors(self, key: Key, spaces: Sequence[EmbeddingSpace]) -> dict[str, NDArray[np.float32]]:
         vectors: dict[str, NDArray[np.float32]] = {}
@@ -119,30 +121,20 @@ class Searcher:
         return vectors
 
     def _complete(self, table: pa.Table, answers: Sequence[SpaceHits], fields: Sequence[str]) -> pa.Table:
-        """Read the scalars of items that no space which carries them has found."""
-        key_name = answers[0].space.join_key.name
-        keys = table.column(key_name).to_pylist()
-        for carrier in answers:
-            alone = [
-                name
-                for name in fields
-                if name in carrier.table.column_names
-                and next(a for a in answers if name in a.table.column_names) is carrier
-                and not all(name in a.table.column_names for a in answers)
-            ]
-            if not alone:
-                continue
-            found = {
-                key for a in answers if alone[0] in a.table.column_names for key in a.table.column(key_name).to_pylist()
-            }
+        """Read the scalars of items that a space carries and has not found, where not every space carries them."""
+        keys = table.column(answers[0].space.join_key.name).to_pylist()
+        for answer in answers:
+            found = set(answer.table.column(answer.space.join_key.name).to_pylist())
             absent = [key for key in keys if key not in found]
-            if not absent:
+            carried = [name for name in fields if name in answer.table.column_names]
+            lacking = [name for name in carried if not all(name in other.table.column_names for other in answers)]
+            if not absent or not lacking:
                 continue
-            rows = self._store.read(carrier.space.collection, _key_table(carrier.space, absent), alone)
-            where = {key: row for row, key in enumerate(absent)}
-            taken = pa.array([where.get(key) for key in keys], pa.int32())
-            for name in alone:
-                merged = pa.compute.coalesce(table.column(name), rows.column(name).take(taken))
+            rows = self._store.read(answer.space.collection, _key_table(answer.space, absent), lacking)
+            places = {key: place for place, key in enumerate(absent)}
+            taken = pa.array([places.get(key) for key in keys], pa.int32())
+            for name in lacking:
+                merged = pc.coalesce(table.column(name), rows.column(name).take(taken))
                 table = table.set_column(table.column_names.index(name), name, merged)
         return table
 
@@ -193,4 +185,4 @@ def _key_table(space: EmbeddingSpace, keys: Sequence[Any]) -> pa.Table:
 def _without(found: pa.Table, key: str, excluded: Key | None) -> pa.Table:
     if excluded is None:
         return found
-    return found.filter(pa.compute.not_equal(found.column(key), pa.scalar(excluded, found.schema.field(key).type)))
+    return found.filter(pc.not_equal(found.column(key), pa.scalar(excluded, found.schema.field(key).type)))

@@ -46,7 +46,7 @@ def infer_shape(source: Any, *, project: str, key: str | None = None, entity: st
     text = tuple(name for name, each in judged.items() if each.role == "text")
     middles = {name: middle(cells[name]) for name, each in judged.items() if each.role == "scalar"}
     columns = {
-        name: Column(fields[name], each.dtype, middles.get(name))
+        name: Column(fields[name], each.dtype, names.source(name), middles.get(name))
         for name, each in judged.items()
         if each.dtype is not None
     }
@@ -54,12 +54,11 @@ def infer_shape(source: Any, *, project: str, key: str | None = None, entity: st
     return Shape(
         project=project,
         entity=entity_name,
-        key=Column(join_key, kind),
+        key=Column(join_key, kind, names.source(key_column)),
         text=text,
         images=tuple(name for name, each in judged.items() if each.role == "image"),
         carried=tuple(carried),
         content=tuple(columns.values()),
-        renamed=names.renamed,
         left_out=left_out,
     )
 
@@ -109,18 +108,19 @@ def _entity_name(key: str) -> str:
 
 
 class _Names:
-    """Field names for columns, each given once; keeps what had to be renamed."""
+    """Field names for columns, each given once."""
 
     def __init__(self) -> None:
-        self._given: set[str] = set()
-        self.renamed: dict[str, str] = {}
+        self._given: dict[str, str] = {}
 
     def give(self, column: str, fallback: str = "column") -> str:
         name = column if is_field_name(column) else identifier(column, fallback)
         if not is_field_name(name):
             name = f"{fallback}_{name}"
         name = unused(name, self._given)
-        self._given.add(name)
-        if name != column:
-            self.renamed[name] = column
+        self._given[name] = column
         return name
+
+    def source(self, column: str) -> str:
+        """The column where its field is called otherwise, else empty."""
+        return "" if self._given.get(column) == column else column

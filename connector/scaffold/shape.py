@@ -23,12 +23,20 @@ class Column:
     """A catalogue column as a Feast field.
 
     Attributes:
+        name: of the field.
+        source: of the column, where its own name cannot be a field's; empty where it can.
         middle: a number from the middle of a column of numbers, for examples of filters.
     """
 
     name: str
     dtype: FeastType
+    source: str = ""
     middle: float | None = None
+
+    @property
+    def column(self) -> str:
+        """Name of the catalogue column."""
+        return self.source or self.name
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,11 @@ class Shape:
     Attributes:
         project: Feast project.
         entity: Feast entity; the spaces are called `<entity>_text`, `<entity>_image`.
-        key: join key; its name is a catalogue column, or what `renamed` maps to one.
+        key: join key.
         text: text columns, encoded together.
         images: image columns, one space each.
         carried: scalars beside every vector: returned by searches and open to filters.
         content: scalars of the content view: texts and the carried ones.
-        renamed: field name → catalogue column, where the column's own name cannot be a field's.
         left_out: columns that nothing was made of, with the reason.
     """
 
@@ -54,7 +61,6 @@ class Shape:
     images: tuple[str, ...] = ()
     carried: tuple[Column, ...] = ()
     content: tuple[Column, ...] = ()
-    renamed: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,6 +69,11 @@ class Shape:
                 "no text and no image column was found to make an embedding space of; "
                 "write features.py by hand after `connector init DIR` without a catalogue"
             )
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Field name → catalogue column, where they differ: the `mapping` of an ingest."""
+        return {each.name: each.column for each in (self.key, *self.carried, *self.content) if each.source}
 
     def image_spaces(self) -> dict[str, str]:
         """Image column → space name; the first is `<entity>_image`."""
@@ -78,7 +89,7 @@ class Shape:
 def generic_shop(project: str = "shop") -> Shape:
     """The shape that `connector init` writes when it is given no catalogue."""
     attributes = tuple(Column(name, "String") for name in ("kind", "colour", "pattern", "material"))
-    carried = (Column("title", "String"), *attributes, Column("price", "Float64", 50))
+    carried = (Column("title", "String"), *attributes, Column("price", "Float64", middle=50))
     return Shape(
         project=project,
         entity="item",

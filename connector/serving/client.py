@@ -10,6 +10,7 @@ from typing import Any
 from connector.config import TritonSettings
 from connector.errors import ConfigurationError, ContractMismatchError, ServerUnavailableError, ServingError
 from connector.serving.calls import call
+from connector.serving.model_config import contracts_of
 from connector.serving.remote_encoder import TritonEncoder
 from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError
@@ -62,7 +63,7 @@ class TritonClient:
         index = self._ask(self._client.get_model_repository_index)
         names = {model.name for model in index.models if model.state == "READY"}
         ready = {(model.name, int(model.version)) for model in index.models if model.state == "READY"}
-        found = [contract for name in sorted(names) for contract in self._contracts_of(name).values()]
+        found = [contract for name in sorted(names) for contract in self._contracts_in(self._config_of(name)).values()]
         return sorted((c for c in found if (c.name, c.version) in ready), key=lambda c: (c.name, c.version))
 
     def encoder(self, contract: EncoderContract) -> TritonEncoder:
@@ -73,14 +74,15 @@ class TritonClient:
             ContractMismatchError: the server's model has another contract.
         """
         self._require_ready(contract)
-        served = self._contracts_of(contract.name).get(contract.version)
+        config = self._config_of(contract.name)
+        served = self._contracts_in(config).get(contract.version)
         if served is None or served.hash != contract.hash:
             raise ContractMismatchError(
                 f"Triton at {self.url}: expected {contract.label}, but its model is "
                 f"{served.label if served else 'without an encoder contract'}; "
                 "publish the expected one under a version of its own by `connector apply`"
             )
-        encoder = TritonEncoder(self._client, contract, self.url, self.settings)
+        encoder = TritonEncoder(self._client, contract, self.url, self.settings, config.max_batch_size)
         self._encoders.append(encoder)
         return encoder
 
@@ -107,15 +109,15 @@ class TritonClient:
                 "publish it by `connector apply`, then restart the local stack by `connector up`"
             )
 
-    def _contracts_of(self, name: str) -> dict[int, EncoderContract]:
-        """Contracts of a model by version, as its configuration states them; empty for a model that is no encoder."""
-        from connector.serving.model_config import contracts_of
+    def _config_of(self, name: str) -> Any:
+        return self._ask(lambda **how: self._client.get_model_config(name, **how)).config
 
-        answer = self._ask(lambda **how: self._client.get_model_config(name, **how))
+    def _contracts_in(self, config: Any) -> dict[int, EncoderContract]:
+        """Contracts by version that a model's configuration states; empty for a model that is no encoder."""
         try:
-            return contracts_of(answer.config)
+            return contracts_of(config)
         except EncoderLoadError as error:
-            raise ContractMismatchError(f"Triton at {self.url}: model {name}: {error}") from error
+            raise ContractMismatchError(f"Triton at {self.url}: model {config.name}: {error}") from error
 
     def _ask(self, function: Callable[..., Any]) -> Any:
         timeout = min(METADATA_TIMEOUT_S, self.settings.timeout_s)

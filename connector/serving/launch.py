@@ -60,7 +60,7 @@ class SupervisorSpec:
         ready_timeout_s: seconds a server may take to become ready.
         max_restarts: restarts in a row, after which a server is left down.
         run_folder: removed at the end.
-        orphan_folder: removed too where the parent died and nobody else will.
+        orphan_folder: removed too, unless the parent has still to read there why the start failed.
     """
 
     state_file: str

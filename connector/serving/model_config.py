@@ -10,7 +10,11 @@ from connector.serving.warmup import WARMUP_FILE, has_warmup
 from encoders.contract import EncoderContract
 
 BACKEND = "python"
-MAX_BATCH = 64
+# Twice what a client sends by default: two requests that wait are encoded as one, and every batch has a tail in which
+# some cores are idle. Much more would keep a query waiting for longer.
+MAX_BATCH = 128
+# Queries overtake documents: somebody waits for them.
+PRIORITIES = {"query": 1, "document": 2}
 INSTANCES = 1
 QUEUE_DELAY_US = 200
 MAX_QUEUE = 1024
@@ -61,6 +65,8 @@ def render_config(
         dynamic_batching=pb.ModelDynamicBatching(
             preferred_batch_size=sorted({max(1, max_batch // 4), max(1, max_batch // 2), max_batch}),
             max_queue_delay_microseconds=QUEUE_DELAY_US,
+            priority_levels=len(PRIORITIES),
+            default_priority_level=PRIORITIES["document"],
             default_queue_policy=pb.ModelQueuePolicy(max_queue_size=MAX_QUEUE),
         ),
         parameters={

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from connector.config import TritonSettings
 from connector.errors import ContractMismatchError
 from connector.serving.calls import call
+from connector.serving.model_config import PRIORITIES
 from connector.serving.payloads import batches, prepare
 from encoders.base import Encoder, EncodeResult, Side
 from encoders.contract import EncoderContract
@@ -23,6 +24,7 @@ Answer = tuple[NDArray[np.float32], NDArray[np.object_]]
 class TritonEncoder(Encoder):
     """One version of one encoder on a Triton server; made by `TritonClient.encoder`.
 
+    A request holds `settings.batch_size` inputs, or fewer where the model takes no more (`max_batch`).
     At most `settings.in_flight` requests are under way, over all threads that use it. A request that fails because the
     server is unreachable or overloaded is sent again, `settings.retries` times; a server that restarts is waited for.
 
@@ -31,8 +33,11 @@ class TritonEncoder(Encoder):
         ServingError: the server refused a request.
     """
 
-    def __init__(self, client: Any, contract: EncoderContract, url: str, settings: TritonSettings) -> None:
+    def __init__(
+        self, client: Any, contract: EncoderContract, url: str, settings: TritonSettings, max_batch: int
+    ) -> None:
         self._client, self._contract, self._url, self._settings = client, contract, url, settings
+        self._batch_size = max(1, min(settings.batch_size, max_batch))
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
 
@@ -45,7 +50,7 @@ class TritonEncoder(Encoder):
         """Encode `items` on the server; see `Encoder`."""
         payloads = prepare(items, self._contract.modality)
         result = EncodeResult(np.zeros((len(items), self._contract.dimension), np.float32), dict(payloads.errors))
-        requests = batches(payloads, self._settings.batch_size, by_length=self._contract.modality == "text")
+        requests = batches(payloads, self._batch_size, by_length=self._contract.modality == "text")
         contents = [[payloads.items[position] for position in request] for request in requests]
         for positions, (vectors, reasons) in zip(requests, self._answers(contents, side), strict=True):
             result.vectors[positions] = vectors
@@ -93,6 +98,7 @@ class TritonEncoder(Encoder):
             self._contract.name,
             inputs,
             model_version=str(self._contract.version),
+            priority=PRIORITIES[side],
             headers=self._settings.headers or None,
             client_timeout=self._settings.timeout_s,
         )

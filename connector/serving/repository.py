@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +41,7 @@ def publish(
     max_batch: int = MAX_BATCH,
     instances: int = INSTANCES,
     threads: int | None = None,
+    replace_other: bool = False,
 ) -> EncoderContract:
     """Export an encoder into the model repository; the same encoder again changes nothing.
 
@@ -48,6 +49,8 @@ def publish(
 
     Args:
         source: what `encoders.load` takes: `text`, `image`, a Hugging Face id, or a folder.
+        replace_other: put it in the place of another encoder of this name and version; for versions under development
+            whose vectors nobody has stored.
 
     Returns:
         The published contract.
@@ -60,7 +63,7 @@ def publish(
     _require_name(name, version)
     folder = version_folder(repository, name, version)
     try:
-        contract = _publish_version(repository, source, folder, name, version)
+        contract = _publish_version(repository, source, folder, name, version, replace_other)
         _write_changed(folder / "model.py", MODEL_PY.encode())
         write_model_files(repository, name, max_batch=max_batch, instances=instances, threads=threads)
     except OSError as error:
@@ -121,12 +124,17 @@ def write_model_files(
     _write_changed(repository / name / "config.pbtxt", text.encode())
 
 
-def _publish_version(repository: Path, source: str | Path, folder: Path, name: str, version: int) -> EncoderContract:
+def _publish_version(
+    repository: Path, source: str | Path, folder: Path, name: str, version: int, replace_other: bool
+) -> EncoderContract:
     known = _known_contract(source, name, version)
-    if known is not None and _is_there(repository, folder, known):
+    replacing = replace_other and known is not None and _holds_another(folder, known)
+    if known is not None and not replacing and _is_there(repository, folder, known):
         return known
     encoder = _exported(source, name, version)
     contract = encoder.contract
+    if replace_other and _holds_another(folder, contract):
+        shutil.rmtree(folder)
     if _is_there(repository, folder, contract):
         return contract
     with _staging(repository) as staged:
@@ -140,8 +148,17 @@ def _publish_version(repository: Path, source: str | Path, folder: Path, name: s
             _fill(folder, staged)
         else:
             (staged / "model.py").write_text(MODEL_PY, encoding="utf-8")
-            staged.rename(folder)
+            _move(staged, folder, lambda: _is_there(repository, folder, contract))
     return contract
+
+
+def _move(staged: Path, folder: Path, is_there: Callable[[], bool]) -> None:
+    try:
+        staged.rename(folder)
+    except OSError:
+        # Another process may have published the same meanwhile.
+        if not is_there():
+            raise
 
 
 def _exported(source: str | Path, name: str, version: int) -> EncoderFolder:
@@ -168,6 +185,10 @@ def _known_contract(source: str | Path, name: str, version: int) -> EncoderContr
     with suppress(EncoderLoadError):
         return default_contract(source).renamed(name, version)
     return None
+
+
+def _holds_another(folder: Path, contract: EncoderContract) -> bool:
+    return (folder / RECORD).exists() and read_contract(folder).hash != contract.hash
 
 
 def _is_there(repository: Path, folder: Path, contract: EncoderContract) -> bool:

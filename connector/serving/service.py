@@ -75,8 +75,8 @@ class SupervisedService:
         self._ports |= dict(zip(open_ports, free_ports(len(open_ports)), strict=True))
         self._next_start, self._ready, self._error = None, False, ""
         self._started, self._started_at = time.monotonic(), time.time()
-        Path(self._spec.log).parent.mkdir(parents=True, exist_ok=True)
         try:
+            Path(self._spec.log).parent.mkdir(parents=True, exist_ok=True)
             with Path(self._spec.log).open("ab") as log:
                 self._log_start = log.tell()
                 self._process = subprocess.Popen(
@@ -177,7 +177,6 @@ class SupervisedService:
         if not self._was_ready and self._attempts < PORT_ATTEMPTS and first_match(self._output(), *PORT_TAKEN):
             self._attempts += 1
             self._note("a port was taken meanwhile; choosing others")
-            Path(self._spec.log).write_bytes(b"")
             self._ports = dict.fromkeys(self._ports, 0)
             self.start()
             return
@@ -217,7 +216,7 @@ class SupervisedService:
         return tail(Path(self._spec.log), start=self._log_start)
 
     def _note(self, text: str) -> None:
-        with Path(self._spec.log).open("a", encoding="utf-8") as log:
+        with suppress(OSError), Path(self._spec.log).open("a", encoding="utf-8") as log:
             log.write(f"[supervisor {time.strftime('%Y-%m-%dT%H:%M:%S')}] {self.name}: {text}\n")
 
 

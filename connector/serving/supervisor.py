@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from connector.serving.launch import SupervisorSpec
@@ -41,7 +42,7 @@ class Supervisor:
             SupervisedService(service, spec.server_id, spec.shm_prefix, spec.ready_timeout_s, spec.max_restarts)
             for service in spec.services
         ]
-        self._stopping = self._reloading = False
+        self._stopping = self._reloading = self._ended_well = False
         self._written: StackState | None = None
 
     def run(self) -> int:
@@ -63,7 +64,8 @@ class Supervisor:
             self._publish()
             if any(service.failed_at_start for service in self._services):
                 return 1
-            if self._stopping or self._parent_gone():
+            if self._stopping or self._parent_gone() or self._forgotten():
+                self._ended_well = True
                 return 0
             if self._reloading:
                 self._reloading = False
@@ -77,6 +79,10 @@ class Supervisor:
         readable, _, _ = select.select([0], [], [], TICK_S)
         return bool(readable and not os.read(0, 1024)) or os.getppid() != self._spec.parent
 
+    def _forgotten(self) -> bool:
+        """Whether a detached stack's state was deleted, with its repository perhaps: nobody could stop it any more."""
+        return not self._spec.parent and self._written is not None and not Path(self._spec.state_file).exists()
+
     def _publish(self) -> None:
         pid, token = own_identity()
         state = StackState(
@@ -88,14 +94,15 @@ class Supervisor:
         )
         if state == self._written:
             return
-        for service in state.services.values():
-            if service.name == "milvus" and service.ready:
-                write_marker(Path(service.data), service)
-        write_state(Path(self._spec.state_file), state)
-        self._written = state
+        # A full disk must not end the servers; it is tried again at the next tick.
+        with suppress(OSError):
+            for service in state.services.values():
+                if service.name == "milvus" and service.ready:
+                    write_marker(Path(service.data), service)
+            write_state(Path(self._spec.state_file), state)
+            self._written = state
 
     def _end(self) -> None:
-        self._publish()
         for service in self._services:
             service.request_stop()
         for service in self._services:
@@ -110,7 +117,8 @@ class Supervisor:
         if left is not None and left.supervisor == os.getpid() and not failed:
             state_file.unlink(missing_ok=True)
         shutil.rmtree(self._spec.run_folder, ignore_errors=True)
-        if self._spec.orphan_folder and os.getppid() != self._spec.parent:
+        if self._spec.orphan_folder and (self._ended_well or os.getppid() != self._spec.parent):
+            # A parent that lives reads here why a start failed; one that closed the pipe may be gone any moment.
             shutil.rmtree(self._spec.orphan_folder, ignore_errors=True)
 
     def _on_stop(self, *_: object) -> None:

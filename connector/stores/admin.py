@@ -56,8 +56,8 @@ class Admin:
         self._lock = threading.RLock()
         self._described: dict[str, Known] = {}
 
-    def create(self, spec: CollectionSpec) -> None:
-        """Create, index and load; finish what a killed process left half made."""
+    def create(self, spec: CollectionSpec) -> bool:
+        """Create, index and load; finish what a killed process left half made → whether it was made now."""
         from pymilvus import MilvusClient as Client
 
         physical = self._physical(spec.name)
@@ -66,7 +66,7 @@ class Admin:
             _require_same(known, spec)
             with translated(f"create {spec.name}"):
                 self._make_ready(physical, spec)
-            return
+            return False
         with translated(f"create {spec.name}"):
             self._client.create_collection(
                 physical,
@@ -76,6 +76,7 @@ class Admin:
                 consistency_level=self._endpoint.consistency,
                 timeout=self._timeout,
             )
+        return True
 
     def find(self, name: str, *, refresh: bool = False) -> Known | None:
         """The collection of that name or alias, or None.
@@ -83,9 +84,10 @@ class Admin:
         Raises:
             SchemaMismatchError: a collection that the connector did not make.
         """
+        known = None if refresh else self._described.get(name)
+        if known is not None:
+            return known
         with self._lock:
-            if not refresh and name in self._described:
-                return self._described[name]
             self._described.pop(name, None)
             target = self._physical(name)
             with translated(f"describe {name}"):

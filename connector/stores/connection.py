@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from connector.errors import ConfigurationError, StoreError, StoreUnavailableError
@@ -94,28 +93,40 @@ class Connection:
             self._lite = None
 
 
-@contextmanager
-def translated(place: str) -> Iterator[None]:
+class translated:  # noqa: N801 - reads as the block it guards
     """Turn whatever pymilvus raises inside the block into one line of ours.
+
+    Args:
+        place: what is being done, for the message.
 
     Raises:
         StoreUnavailableError: no answer.
         StoreError: a refusal.
     """
-    import grpc
-    from pymilvus.exceptions import MilvusException
 
-    try:
-        yield
-    except (MilvusException, grpc.RpcError) as error:
-        message = _one_line(error)
-        if _is_absence(error):
-            raise StoreUnavailableError(f"Milvus does not answer ({place}): {message}") from error
-        raise StoreError(f"{place}: {message}") from error
-    except (TypeError, ValueError) as error:
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError(f"{place}: {_one_line(error)}") from error
+    __slots__ = ("_place",)
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, StoreError):
+            return
+        import grpc
+        from pymilvus.exceptions import MilvusException
+
+        if isinstance(error, MilvusException | grpc.RpcError):
+            message = _one_line(error)
+            if _is_absence(error):
+                raise StoreUnavailableError(f"Milvus does not answer ({self._place}): {message}") from error
+            raise StoreError(f"{self._place}: {message}") from error
+        if isinstance(error, TypeError | ValueError):
+            raise StoreError(f"{self._place}: {_one_line(error)}") from error
 
 
 def _connect(uri: str, endpoint: MilvusEndpoint) -> MilvusClient:

@@ -33,7 +33,7 @@ def decode_keys(spec: CollectionSpec, encoded: Sequence[str]) -> list[pa.Array]:
     """The key columns again."""
     types = [KEY_TYPES[key.type] for key in spec.keys]
     if len(types) == 1:
-        return [pa.array(encoded, pa.string()).cast(types[0])]
+        return [pa.array(encoded if types[0] == pa.string() else [int(key) for key in encoded], types[0])]
     rows = [json.loads(text) for text in encoded]
     return [pa.array([row[position] for row in rows], kind) for position, kind in enumerate(types)]
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from connector.errors import FilterError, QueryError, StoreError, StoreUnavailableError
-from connector.spaces import EVENT_TIMESTAMP
 from connector.stores import results
 from connector.stores.admin import Known
 from connector.stores.base import CollectionSpec, VectorStore, WriteResult
@@ -20,8 +19,8 @@ from connector.stores.connection import MilvusEndpoint, translated
 from connector.stores.filters import Filter, to_milvus
 from connector.stores.filters.milvus import quote
 from connector.stores.keys import encode_keys
-from connector.stores.layout import CREATED, EVENT, KEY, column_name, companion_name, filter_types, vector_column
-from connector.stores.queries import check_k, query_vectors, search_params
+from connector.stores.layout import CREATED, EVENT, KEY, filter_column, filter_types, null_marks, vector_column
+from connector.stores.queries import check_k, query_vectors, search_params, search_schema
 from connector.stores.recency import Moment, Recency
 from connector.stores.rows import batches, newest_rows
 from connector.stores.session import IN_FLIGHT, Session
@@ -51,8 +50,8 @@ class MilvusVectorStore(VectorStore):
         self._noticed: defaultdict[str, int] = defaultdict(int)
 
     def create(self, spec: CollectionSpec) -> None:
-        self._opened().admin.create(spec)
-        self._recency.forget(spec.name)
+        if self._opened().admin.create(spec):
+            self._recency.begin(spec.name)
 
     def describe(self, name: str) -> CollectionSpec | None:
         known = self._opened().admin.find(name, refresh=True)
@@ -110,6 +109,9 @@ class MilvusVectorStore(VectorStore):
         self.close()
 
     def _opened(self) -> Session:
+        session = self._session
+        if session is not None:
+            return session
         with self._lock:
             if self._session is None:
                 self._session = Session(self._endpoint)
@@ -204,8 +206,9 @@ class MilvusVectorStore(VectorStore):
         with translated(f"search {known.asked}"):
             answer = self._opened().client.search(
                 known.target,
-                data=list(queries),
+                data=[query.tobytes() for query in queries],  # pymilvus packs bytes without a look at each number
                 anns_field=vector_column(spec),
+                schema=search_schema(spec),
                 filter=expression,
                 limit=int(k),
                 output_fields=wanted,
@@ -239,11 +242,11 @@ class MilvusVectorStore(VectorStore):
             if declared.get(field) != where.types[field]:
                 known = ", ".join(sorted(declared))
                 raise FilterError(f"collection {spec.name}: cannot filter on {field!r}; it declares {known}")
-        nullable = {field.name for field in spec.fields}
+        marks = null_marks(spec)
         return to_milvus(
             where,
-            column=lambda name: EVENT if name == EVENT_TIMESTAMP and name not in nullable else column_name(name),
-            companion=lambda name: companion_name(name) if name in nullable else None,
+            column=lambda name: filter_column(spec, name),
+            null_test=lambda name, null: marks[name].condition(null) if name in marks else None,
             like=self._opened().matches_patterns,
         )
 

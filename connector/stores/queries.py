@@ -9,7 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from connector.errors import QueryError
-from connector.stores.base import VectorField
+from connector.stores.base import CollectionSpec, VectorField
+from connector.stores.layout import vector_column
 
 MOST_HITS = 16_384
 LEAST_EF = 64
@@ -21,6 +22,8 @@ def query_vectors(vector: VectorField, vectors: Any) -> NDArray[np.float32]:
     Raises:
         QueryError: another shape, not numbers, NaN or infinity.
     """
+    if isinstance(vectors, np.ndarray) and vectors.dtype == np.float32 and vectors.shape[1:] == (vector.dimension,):
+        return _finite(vector, vectors)
     if isinstance(vectors, pa.ChunkedArray):
         vectors = vectors.combine_chunks()
     if isinstance(vectors, pa.FixedSizeListArray):
@@ -38,10 +41,7 @@ def query_vectors(vector: VectorField, vectors: Any) -> NDArray[np.float32]:
             f"query vectors for {vector.name}: expected [queries, {vector.dimension}], found {list(queries.shape)}"
         )
     with np.errstate(over="ignore"):
-        queries = np.ascontiguousarray(queries, dtype=np.float32)
-    if not np.isfinite(queries).all():
-        raise QueryError(f"query vectors for {vector.name}: NaN or infinity")
-    return queries
+        return _finite(vector, np.ascontiguousarray(queries, dtype=np.float32))
 
 
 def check_k(k: int) -> None:
@@ -56,3 +56,16 @@ def search_params(vector: VectorField, k: int, params: dict[str, Any] | None) ->
     if vector.index.get("index_type", "HNSW") == "HNSW":
         chosen["ef"] = max(int(chosen.get("ef", LEAST_EF)), k)
     return {"metric_type": vector.metric, "params": chosen}
+
+
+def search_schema(spec: CollectionSpec) -> dict[str, Any]:
+    """What pymilvus must know of a collection to take queries as bytes."""
+    from pymilvus import DataType
+
+    return {"fields": [{"name": vector_column(spec), "type": DataType.FLOAT_VECTOR}]}
+
+
+def _finite(vector: VectorField, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(queries).all():
+        raise QueryError(f"query vectors for {vector.name}: NaN or infinity")
+    return queries

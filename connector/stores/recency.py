@@ -61,8 +61,12 @@ class Recency:
         return kept
 
     def forget(self, collection: str) -> None:
-        """The collection was dropped or made anew."""
+        """The collection was dropped, perhaps to be made anew."""
         self._bounds.pop(collection, None)
+
+    def begin(self, collection: str) -> None:
+        """The collection was made just now, so nothing is stored."""
+        self._bounds[collection] = Bound(OLDEST, time.monotonic())
 
     def _nothing_newer(self, collection: str, moment: Moment) -> bool:
         bound = self._bounds.get(collection)

@@ -14,7 +14,7 @@ from connector.spaces import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from connector.stores.base import CollectionSpec, ScalarField
 from connector.stores.filters.arrow import ARROW_TYPES
 from connector.stores.keys import decode_keys
-from connector.stores.layout import CREATED, EVENT, KEY, NO_CREATED, column_name, companion_name, vector_column
+from connector.stores.layout import CREATED, EVENT, KEY, NO_CREATED, NullMark, column_name, null_marks, vector_column
 
 Row = dict[str, Any]
 
@@ -26,33 +26,39 @@ def output_fields(spec: CollectionSpec, columns: Sequence[str]) -> list[str]:
         StoreError: a column that the collection does not have.
     """
     asked: dict[str, None] = {}
-    fields = {field.name for field in spec.fields}
+    fields = null_marks(spec)
     times = {EVENT_TIMESTAMP: EVENT, CREATED_TIMESTAMP: CREATED}
     for name in columns:
         if name in fields:
-            asked[column_name(name)] = asked[companion_name(name)] = None
+            asked[column_name(name)] = asked[fields[name].column] = None
         elif spec.vector is not None and name == spec.vector.name:
             asked[vector_column(spec)] = None
         elif name in times:
             asked[times[name]] = None
         elif all(name != key.name for key in spec.keys):
-            declared = ", ".join(sorted(fields | {key.name for key in spec.keys})) or "none"
+            declared = ", ".join(sorted({*fields, *(key.name for key in spec.keys)})) or "none"
             raise StoreError(f"collection {spec.name}: no column {name!r}; it has {declared}")
     return list(asked)
 
 
-def to_column(spec: CollectionSpec, name: str, keys: Sequence[str], rows: Sequence[Row]) -> pa.Array:
-    """One column of the answer, as long as `rows`."""
+def to_columns(spec: CollectionSpec, names: Sequence[str], keys: Sequence[str], rows: Sequence[Row]) -> list[pa.Array]:
+    """Columns of the answer, as long as `keys` and `rows`."""
+    marks = null_marks(spec)
+    fields = {field.name: field for field in spec.fields}
+    return [
+        _scalar(fields[name], marks[name], rows) if name in fields else _other(spec, name, keys, rows) for name in names
+    ]
+
+
+def _other(spec: CollectionSpec, name: str, keys: Sequence[str], rows: Sequence[Row]) -> pa.Array:
     for position, key in enumerate(spec.keys):
         if key.name == name:
             return decode_keys(spec, keys)[position]
     if spec.vector is not None and name == spec.vector.name:
         return _vectors(spec.vector.dimension, [row[vector_column(spec)] for row in rows])
-    if name in (EVENT_TIMESTAMP, CREATED_TIMESTAMP):
-        times = [row[EVENT if name == EVENT_TIMESTAMP else CREATED] for row in rows]
-        values = [None if time == NO_CREATED else time for time in times]
-        return pa.array(values, pa.int64()).cast(ARROW_TYPES["timestamp"])
-    return _scalar(next(field for field in spec.fields if field.name == name), rows)
+    times = [row[EVENT if name == EVENT_TIMESTAMP else CREATED] for row in rows]
+    values = [None if time == NO_CREATED else time for time in times]
+    return pa.array(values, pa.int64()).cast(ARROW_TYPES["timestamp"])
 
 
 def column_type(spec: CollectionSpec, name: str) -> pa.DataType:
@@ -66,20 +72,14 @@ def column_type(spec: CollectionSpec, name: str) -> pa.DataType:
 
 def search_table(spec: CollectionSpec, answer: Sequence[Any], columns: Sequence[str]) -> pa.Table:
     """Hits of every query, nearest first: `query`, the keys, `distance`, then `columns`."""
-    counts = [len(hits) for hits in answer]
     encoded = [key for hits in answer for key in hits.ids]
     distances = [distance for hits in answer for distance in hits.distances]
     rows: list[Row] = [hit["entity"] for hits in answer for hit in hits] if columns else []
-    names = [key.name for key in spec.keys]
-    made = {
-        "query": pa.array(np.repeat(np.arange(len(counts), dtype=np.int32), counts)),
-        **dict(zip(names, decode_keys(spec, encoded), strict=True)),
-        "distance": pa.array(distances, pa.float32()),
-    }
-    for name in columns:
-        if name not in made:
-            made[name] = to_column(spec, name, encoded, rows)
-    return pa.table(made)
+    queries = [number for number, hits in enumerate(answer) for _ in range(len(hits))]
+    names = ["query", *(key.name for key in spec.keys), "distance"]
+    made = [pa.array(queries, pa.int32()), *decode_keys(spec, encoded), pa.array(distances, pa.float32())]
+    asked = [name for name in dict.fromkeys(columns) if name not in names]
+    return pa.Table.from_arrays([*made, *to_columns(spec, asked, encoded, rows)], names=[*names, *asked])
 
 
 def empty_search_table(spec: CollectionSpec, columns: Sequence[str]) -> pa.Table:
@@ -96,13 +96,13 @@ def read_table(
     place = {row[KEY]: position for position, row in enumerate(rows)}
     taken = pa.array([place.get(key) if key is not None else None for key in asked], pa.int64())
     found = [row[KEY] for row in rows]
-    names = dict.fromkeys((*columns, EVENT_TIMESTAMP))
-    return pa.table({name: to_column(spec, name, found, rows).take(taken) for name in names})
+    names = list(dict.fromkeys((*columns, EVENT_TIMESTAMP)))
+    return pa.Table.from_arrays([column.take(taken) for column in to_columns(spec, names, found, rows)], names=names)
 
 
-def _scalar(field: ScalarField, rows: Sequence[Row]) -> pa.Array:
-    column, companion = column_name(field.name), companion_name(field.name)
-    values: list[Any] = [row[column] if row[companion] else None for row in rows]
+def _scalar(field: ScalarField, mark: NullMark, rows: Sequence[Row]) -> pa.Array:
+    column, nulls, bit = column_name(field.name), mark.column, mark.bit
+    values: list[Any] = [None if row[nulls] & bit else row[column] for row in rows]
     if field.type == "opaque":
         return pa.array([None if value is None else base64.b64decode(value) for value in values], pa.binary())
     if field.type == "timestamp":

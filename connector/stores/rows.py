@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from array import array
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 from connector.stores.base import CollectionSpec, ScalarField
 from connector.stores.columns import Columns
 from connector.stores.filters.milvus import DEFAULTS
-from connector.stores.layout import CREATED, EVENT, KEY, column_name, companion_name, vector_column
+from connector.stores.layout import CREATED, EVENT, KEY, column_name, key_columns, null_marks, vector_column
 
-BATCH_BYTES = 2 * 1024 * 1024
+BATCH_BYTES = 3 * 512 * 1024
 BATCH_ROWS = 2048
 
 
@@ -57,19 +58,33 @@ def _dicts(spec: CollectionSpec, columns: Columns, chosen: NDArray[np.int64]) ->
     take = pa.array(chosen)
     names = [KEY, EVENT, CREATED, vector_column(spec)]
     values: list[list[Any]] = [
-        [columns.keys[row] for row in chosen],
+        [columns.keys[row] for row in chosen.tolist()],
         columns.event[chosen].tolist(),
         columns.created[chosen].tolist(),
-        columns.vectors[chosen].tolist(),
+        _floats(columns.vectors[chosen]),
     ]
-    for key in spec.keys:
+    for key in key_columns(spec):
         names.append(column_name(key.name))
         values.append(columns.scalars[key.name].take(take).to_pylist())
+    marks = null_marks(spec)
+    masks: dict[str, NDArray[np.int64]] = {}
     for field in spec.fields:
-        column = columns.scalars[field.name].take(take)
-        names += [column_name(field.name), companion_name(field.name)]
-        values += [_plain(field, column), column.is_valid().to_pylist()]
+        column, mark = columns.scalars[field.name].take(take), marks[field.name]
+        names.append(column_name(field.name))
+        values.append(_plain(field, column))
+        null = column.is_null().to_numpy(zero_copy_only=False)
+        masks[mark.column] = masks.get(mark.column, np.zeros(len(chosen), np.int64)) + null * mark.bit
+    for name, mask in masks.items():
+        names.append(name)
+        values.append(mask.tolist())
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _floats(vectors: NDArray[np.float32]) -> list[Any]:
+    """Rows as arrays of C floats: pymilvus hands them to protobuf as they are, at half the cost of lists."""
+    width = vectors.shape[1] * vectors.itemsize
+    data = vectors.tobytes()
+    return [array("f", data[start : start + width]) for start in range(0, len(data), width)]
 
 
 def _plain(field: ScalarField, column: pa.Array) -> list[Any]:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from connector.stores.admin import Admin
 from connector.stores.connection import Connection, MilvusEndpoint, translated
 
-IN_FLIGHT = 3
+IN_FLIGHT = 2
 """Batches of one write that are under way at once."""
 
 

@@ -24,15 +24,11 @@ class Served:
         module: takes the tensors of `sample(n)` by position, gives vectors [n, dimension].
         sample: n, seed → a batch like those of real inputs; other seeds give other shapes where shapes vary.
         axes: input name → axis → name of the axes whose size varies.
-        heads: attention heads, 0 where there is no attention; lets the optimiser fuse it.
-        hidden: width of the attention.
     """
 
     module: nn.Module
     sample: Callable[[int, int], Batch]
     axes: Mapping[str, Mapping[int, str]]
-    heads: int = 0
-    hidden: int = 0
 
 
 @dataclass(frozen=True)

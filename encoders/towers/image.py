@@ -166,13 +166,10 @@ class ImageTower(nn.Module):
 
     def served(self) -> Served:
         """The module that is turned into a graph: it takes pixels as they are decoded, uint8 [n, H, W, 3]."""
-        config = self.backbone.config
         return Served(
             module=ServedImageTower(self).eval(),
             sample=self._sample,
             axes={"pixels": {0: "pictures"}},
-            heads=_whole(getattr(config, "num_attention_heads", 0)),
-            hidden=_whole(getattr(config, "hidden_size", 0)),
         )
 
     def _sample(self, rows: int, seed: int) -> Batch:
@@ -259,10 +256,6 @@ def _aligned_with(folder: Path, config: Any, record: dict[str, Any]) -> tuple[st
     if "aligned_with" in record or not hasattr(config, "text_config"):
         return stated
     return (shared_space(folder),)
-
-
-def _whole(value: Any) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _image_size(config: Any) -> int | None:

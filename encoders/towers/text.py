@@ -120,15 +120,12 @@ class TextTower(nn.Module):
 
     def served(self) -> Served:
         """The module that is turned into a graph."""
-        config = self.backbone.config
         fixed = self.preprocessing.padding == "max_tokens"
         axes = {0: "texts"} if fixed else {0: "texts", 1: "tokens"}
         return Served(
             module=self,
             sample=self._sample,
             axes={"input_ids": axes, "attention_mask": axes},
-            heads=int(getattr(config, "num_attention_heads", 0) or 0),
-            hidden=int(getattr(config, "hidden_size", 0) or 0),
         )
 
     def _sample(self, rows: int, seed: int) -> Batch:

@@ -15,7 +15,7 @@ from examples.demo.drawing import draw
 from examples.demo.goods import COLOURS, Good, pick
 from examples.demo.wording import question
 
-MOST_RELEVANT = 6
+MOST_RELEVANT = 10
 """No question has more right answers, so that recall@10 can reach 1."""
 
 Groups = dict[tuple[str, ...], list[Mapping[str, Any]]]

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from connector import Connector
 from connector.errors import ConfigurationError
+from connector.ingest import open_catalogue
 from connector.scaffold import Endpoints, init_repository
 from connector.scaffold.shape import Shape
 from examples.demo.ask import Answer, ask_catalogue, ask_shop
@@ -23,6 +24,7 @@ from examples.demo.shop import SIZE, write_catalogue
 
 MODEL_REPOSITORY = Path(__file__).resolve().parents[2] / "triton_models"
 MARKER = ".connector-demo"
+SHOWN_ROWS = 5_000
 
 
 def run_demo(out: Path, *, catalogue: Path | None = None, key: str | None = None, goods: int = SIZE) -> int:
@@ -44,9 +46,10 @@ def run_demo(out: Path, *, catalogue: Path | None = None, key: str | None = None
         for problem in applied.problems:
             console.print(f"  [red]{problem}[/red]")
         report = connector.ingest(source, entity=written.shape.entity, key=key)
-        console.print(report)
+        console.print(str(report), highlight=False)
         console.print(f"Encoders: {connector.encoders.describe()}")
-        table = _items(source, written.shape)
+        counts = {name: connector.count(name) for name in connector.spaces()}
+        table = _items(source)
         answers = _ask(connector, table, written.shape, drawn=catalogue is None)
     groups = summarise(answers)
     checks = check(groups)
@@ -56,8 +59,8 @@ def run_demo(out: Path, *, catalogue: Path | None = None, key: str | None = None
         title="multimodal-connector: the demo",
         summary={
             "catalogue": str(source),
-            "rows": report.rows,
-            "spaces": ", ".join(f"{space.name} ({space.rows} vectors)" for space in applied.spaces),
+            "rows": f"{report.rows:,}, ingested in {report.seconds:.1f} s",
+            "spaces": ", ".join(f"{name} ({count:,} vectors)" for name, count in counts.items()),
             "whole run": f"{time.perf_counter() - start:.1f} s",
         },
         groups=groups,
@@ -86,10 +89,11 @@ def _draw(out: Path, goods: int, console: Console) -> Path:
     return path
 
 
-def _items(source: Path, shape: Shape) -> pa.Table:
-    from connector.ingest import open_catalogue
-
-    return open_catalogue(source).read(limit=5_000)
+def _items(source: Path) -> pa.Table:
+    """The first rows of the catalogue: what is asked for and shown."""
+    catalogue = open_catalogue(source)
+    first = next(catalogue.batches(catalogue.columns, SHOWN_ROWS), None)
+    return pa.table(first.columns if first else {})
 
 
 def _ask(connector: Connector, table: pa.Table, shape: Shape, *, drawn: bool) -> list[Answer]:
@@ -118,14 +122,14 @@ def _shown(table: pa.Table, shape: Shape) -> dict[str, Mapping[str, Any]]:
 
 def _print(console: Console, answers: Sequence[Answer], groups: Sequence[Group], checks: Sequence[Check]) -> None:
     for group in groups:
-        first = next(answer for answer in answers if answer.group == group.name)
-        asked = f"“{first.text}”" if first.text else "a picture"
+        example = max((a for a in answers if a.group == group.name), key=lambda a: min(len(a.relevant), 3))
+        asked = f"“{example.text}”" if example.text else "a picture"
         table = Table(
-            "", "key", "score", "what", title=f"{group.name}: {asked} {first.where or ''}", title_justify="left"
+            "", "key", "score", "what", title=f"{group.name}: {asked} {example.where or ''}", title_justify="left"
         )
-        for hit in first.hits[:3]:
+        for hit in example.hits[:3]:
             key = str(next(iter(hit.values())))
-            mark = "" if first.recall is None else ("[green]✓[/green]" if key in first.relevant else "·")
+            mark = "" if example.recall is None else ("[green]✓[/green]" if key in example.relevant else "·")
             described = [str(value) for name, value in hit.items() if name not in ("rank", "score") and "." not in name]
             table.add_row(mark, key, f"{hit['score']:.3f}", ", ".join(described[1:6]))
         console.print(table)

@@ -40,7 +40,7 @@ PATTERN_WORDS: dict[str, tuple[str, ...]] = {
 }
 
 PATTERN_PHRASES: dict[str, tuple[str, ...]] = {
-    "plain": ("in a plain colour", "in one solid colour"),
+    "plain": ("in a plain colour", "in one plain colour"),
     "striped": ("with stripes", "with bold stripes"),
     "checked": ("with checks", "with a checked pattern"),
     "dotted": ("with dots", "with polka dots"),
@@ -127,7 +127,7 @@ def question(parts: dict[str, str], rng: np.random.Generator) -> str:
     Args:
         parts: some of kind (always), colour, pattern, material → value.
     """
-    kind = _named(rng, KIND_WORDS[parts["kind"]], 0.9)
+    kind = _named(rng, KIND_WORDS[parts["kind"]], 0.94)
     words = [parts["colour"]] if "colour" in parts else []
     words += [_adjective(parts["material"])] if "material" in parts else []
     tail = ""
@@ -137,7 +137,7 @@ def question(parts: dict[str, str], rng: np.random.Generator) -> str:
         elif rng.random() < 0.5:
             tail = f" {pick(rng, PATTERN_PHRASES[parts['pattern']])}"
         else:
-            words.insert(0, _named(rng, PATTERN_WORDS[parts["pattern"]], 0.9))
+            words.insert(0, _named(rng, PATTERN_WORDS[parts["pattern"]], 0.94))
     phrase = " ".join([*words, kind]) + tail
     opening = pick(rng, ("", "", "", "show me ", "looking for "))
     return f"{opening}{_with_article(phrase, parts['kind'])}"

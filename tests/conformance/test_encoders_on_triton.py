@@ -39,6 +39,13 @@ def picture(width: int, height: int, kind: str, seed: int) -> bytes:
     return output.getvalue()
 
 
+@pytest.mark.parametrize("name", shipped())
+def test_the_tracked_description_is_the_published_one(name: str, model_repository: Path) -> None:
+    tracked = Path(__file__).parents[2] / "triton_models" / name
+    for file in ("config.pbtxt", "warmup/sample", "1/encoder.json", "1/model.py"):
+        assert (tracked / file).read_bytes() == (model_repository / name / file).read_bytes(), file
+
+
 class OnTriton(EncoderSuite):
     """An encoder of `model_repository` on a server, held to the same encoder in process."""
 

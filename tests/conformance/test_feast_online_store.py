@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -198,6 +197,7 @@ def test_documents_refuse_what_cannot_be_answered(repository: Repository) -> Non
     assert len(store.retrieve_online_documents_v2(config, repository.space, None, query, 3)) == 3
 
 
+@pytest.mark.filterwarnings("ignore:Downcasting object dtype arrays:FutureWarning")  # feast.infra.offline_stores.dask
 def test_the_log_answers_point_in_time_joins(repository: Repository) -> None:
     entities = pd.DataFrame(
         {
@@ -205,11 +205,9 @@ def test_the_log_answers_point_in_time_joins(repository: Repository) -> None:
             "event_timestamp": [NOW - timedelta(hours=30), NOW, NOW],
         }
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = repository.feast.get_historical_features(
-            entities, features=["item_text:title", "item_text:stock", "item_text:item_text_embedding"]
-        ).to_df()
+    found = repository.feast.get_historical_features(
+        entities, features=["item_text:title", "item_text:stock", "item_text:item_text_embedding"]
+    ).to_df()
     found = found.sort_values(["item_id", "event_timestamp"])
     assert found["title"].tolist() == ["old0 'ü'", "t0 'ü'", "t1 'ü'"]
     np.testing.assert_array_equal(np.stack(found["item_text_embedding"].tolist()), VECTORS[[0, 0, 1]])

@@ -118,6 +118,12 @@ def test_a_stored_item_finds_others_and_not_itself(shop: Connector) -> None:
 def test_a_stored_item_without_one_of_the_modalities(shop: Connector) -> None:
     both = shop.search(["item_shape", "item_sound"], item_id="i05", k=5)
     assert both["item_id"].to_pylist() == shop.search("item_shape", item_id="i05", k=5)["item_id"].to_pylist()
+    usual = shop.search(["item_shape", "item_sound"], item_id="i01", k=5)
+    assert both.schema == usual.schema
+    assert both["item_sound.rank"].to_pylist() == [None] * 5
+    rows = {row["item_id"]: row for row in goods().to_pylist()}
+    brands = [None if rows[k]["sound"] is None else rows[k]["brand"] for k in both["item_id"].to_pylist()]
+    assert both["brand"].to_pylist() == brands
     with pytest.raises(QueryError, match="'i05' is not stored in item_sound"):
         shop.search("item_sound", item_id="i05")
 
@@ -152,11 +158,19 @@ def test_fused_rows_carry_the_scalars_of_every_space(shop: Connector) -> None:
         assert row["brand"] == (None if silent else rows[row["item_id"]]["brand"])
 
 
-def test_scalars_of_items_that_only_another_space_found_are_read(shop: Connector) -> None:
-    """The filter leaves item_shape few hits, so most of what item_sound finds is not among them."""
-    table = shop.search({"item_sound": 1.0, "item_shape": 0.01}, item_id="i01", k=ROWS)
+def test_scalars_of_items_that_only_another_space_found_are_read(
+    shop: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.retrieval.search.OVER_FETCH", 1)
+    monkeypatch.setattr("connector.retrieval.search.LEAST_FETCH", 1)
+    found = shop.search({"item_sound": 1.0, "item_shape": 0.9}, item_id="i01", k=8).to_pylist()
+    assert any(row["item_shape.rank"] is None for row in found)
+    assert any(row["item_sound.rank"] is None for row in found)
     rows = {row["item_id"]: row for row in goods().to_pylist()}
-    assert [row["price"] for row in table.to_pylist()] == [rows[key]["price"] for key in table["item_id"].to_pylist()]
+    for row in found:
+        expected = rows[row["item_id"]]
+        assert (row["price"], row["added"]) == (expected["price"], expected["added"])
+        assert row["brand"] == (None if expected["sound"] is None else expected["brand"])
 
 
 def test_fields_may_be_chosen(shop: Connector) -> None:
@@ -290,7 +304,7 @@ def test_a_contract_changed_without_a_new_version_is_refused(tmp_path: Path) -> 
         registry = (folder / "data" / "registry.db").read_bytes()
         changed = FEATURES.replace('external_contract("shape", version=1', 'external_contract("shapes", version=1')
         (folder / "features.py").write_text(changed)
-        with pytest.raises((ConfigurationError, ValueError), match="item_shape"):
+        with pytest.raises((ConfigurationError, ValueError), match=r"item_shape|user_taste"):
             connector.apply()
         assert (folder / "data" / "registry.db").read_bytes() == registry
         assert connector.spaces() == before

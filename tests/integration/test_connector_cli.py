@@ -128,6 +128,36 @@ def test_bad_rows_are_a_warning_and_under_strict_an_error(tmp_path: Path, capsys
     assert answer(capsys, "dead-letters", "--runs", *repo)[0]["rows"] == 1
 
 
+RAW = """
+from feast import Entity, ValueType
+
+from connector import embedding_view
+from encoders.contract import EncoderContract
+
+item = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
+words = EncoderContract(
+    name="words", version=3, modality="text", dimension=8, metric="COSINE", pooling="mean", normalized=True,
+    max_input=16, weights_hash="w", preprocessing_hash="p",
+)
+item_text = embedding_view("item_text", entity=item, contract=words, inputs="title")
+"""
+
+
+def test_an_encoder_that_was_not_published(tmp_path: Path, capsys: Captured) -> None:
+    folder = write_repository(tmp_path / "shop", features=RAW)
+    repo = ["--repo", str(folder)]
+    assert run(["apply", *repo]) == 1
+    remedy = "connector encoders publish SOURCE --name words --version 3"
+    assert remedy in capsys.readouterr().err
+    pq.write_table(goods(), tmp_path / "goods.parquet")
+    for arguments in (["ingest", str(tmp_path / "goods.parquet")], ["search", "item_text", "-t", "cup"]):
+        assert run([*arguments, *repo]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert "words/3" in err
+    assert [path.name for path in (folder / "data" / "item_text__v3").iterdir()] == ["0-schema.parquet"]
+
+
 def test_the_installed_command_prints_one_line_when_milvus_is_down(tmp_path: Path) -> None:
     folder = write_repository(tmp_path / "shop", uri="http://127.0.0.1:9")
     command = Path(sys.executable).with_name("connector")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,6 +148,14 @@ def test_a_killed_triton_comes_back_on_its_ports(repository: Path) -> None:
     after = stack.status(repository).servers[0]
     assert after.ports == before.ports
     assert after.pid != before.pid
+
+
+def test_a_deleted_repository_takes_its_servers_along(repository: Path) -> None:
+    report = stack.up(repository)
+    shutil.rmtree(repository / ".connector")
+    assert wait_until(lambda: not processes_of(repository), 15)
+    assert wait_until(lambda: not any(Path(f"/proc/{server.pid}").exists() for server in report.servers), 15)
+    assert running_milvus(repository / "data" / "online.db") is None
 
 
 def test_a_model_that_does_not_load_leaves_nothing_running(repository: Path) -> None:

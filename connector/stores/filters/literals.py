@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from connector.stores.filters.tree import Comparison, Constant, IsNull, Like, Membership, Node, Operator, Value
+from connector.stores.filters.tree import (
+    INT64_MAX,
+    INT64_MIN,
+    Comparison,
+    Constant,
+    IsNull,
+    Like,
+    Membership,
+    Node,
+    Operator,
+    Value,
+)
 
 if TYPE_CHECKING:
     from connector.stores.base import ScalarType
 
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 TIME_TYPES = {exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPTZ, exp.DataType.Type.TIMESTAMPNTZ}
 

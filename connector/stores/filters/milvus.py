@@ -1,8 +1,8 @@
 """Tree → Milvus boolean expression, in the part of the language that Milvus 2.3, later servers and Milvus Lite share.
 
 What the servers do not share is rewritten: constants do not parse on 2.3 (an impossible key stands in), LIKE knows
-prefixes only there (a range of strings says the same), -2^63 cannot be written, and a null is a default value with its
-companion column `_has_<field>` false.
+prefixes only there (a range of strings says the same), -2^63 cannot be written, and a null is a default value with a
+mark in another column, which the store's layout knows how to test.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from connector.errors import FilterError
-from connector.stores.filters.literals import INT64_MIN
 from connector.stores.filters.tree import (
+    INT64_MIN,
     And,
     Comparison,
     Constant,
@@ -35,14 +35,14 @@ def to_milvus(
     where: Filter,
     *,
     column: Callable[[str], str] = lambda name: name,
-    companion: Callable[[str], str | None] = lambda name: f"_has_{name}",
+    null_test: Callable[[str, bool], str | None] = lambda _name, _null: None,
     like: bool = True,
 ) -> str:
     """Milvus expression that selects the same rows; empty when every row is selected.
 
     Args:
         column: field → Milvus column.
-        companion: field → the boolean column that is false where it is null; None for fields that never are.
+        null_test: field and whether → condition that it is null, or is not; None for fields that never are null.
         like: whether the server matches suffixes and infixes (Milvus from 2.4 on, and Milvus Lite).
 
     Raises:
@@ -50,7 +50,7 @@ def to_milvus(
     """
     if where.tree == Constant(True):
         return ""
-    return _Compiler(where, column, companion, like).node(where.tree)
+    return _Compiler(where, column, null_test, like).node(where.tree)
 
 
 def quote(text: str) -> str:
@@ -68,11 +68,11 @@ def show(value: Any) -> str:
 
 class _Compiler:
     def __init__(
-        self, where: Filter, column: Callable[[str], str], companion: Callable[[str], str | None], like: bool
+        self, where: Filter, column: Callable[[str], str], null_test: Callable[[str, bool], str | None], like: bool
     ) -> None:
         self._types = where.types
         self._column = column
-        self._companion = companion
+        self._null_test = null_test
         self._like = like
 
     def node(self, node: Node) -> str:
@@ -83,19 +83,16 @@ class _Compiler:
         if isinstance(node, Constant):
             return EVERYTHING if node.value else NOTHING
         if isinstance(node, IsNull):
-            companion = self._companion(node.field)
-            if companion is None:
-                return EVERYTHING if node.negated else NOTHING
-            return f"{companion} == {show(node.negated)}"
+            return self._null_test(node.field, not node.negated) or (EVERYTHING if node.negated else NOTHING)
         return self._guarded(node)
 
     def _guarded(self, leaf: Leaf) -> str:
-        """The companion is asked only where the default value, which stands for null, would match."""
+        """Null is asked after only where the default value, which stands for it, would match."""
         condition = self._condition(leaf)
-        companion = self._companion(leaf.field)
-        if companion is None or not leaf.matches(DEFAULTS[self._types[leaf.field]]):
+        present = self._null_test(leaf.field, False)
+        if present is None or not leaf.matches(DEFAULTS[self._types[leaf.field]]):
             return condition
-        return f"{companion} == true and ({condition})"
+        return f"{present} and ({condition})"
 
     def _condition(self, leaf: Leaf) -> str:
         column = self._column(leaf.field)

@@ -18,6 +18,8 @@ Operator = Literal["==", "!=", "<", "<=", ">", ">="]
 Wildcard = Literal["prefix", "suffix", "contains"]
 Value = bool | int | float | str
 
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
 COMPARE: dict[Operator, Any] = {
     "==": operator.eq,
     "!=": operator.ne,

@@ -111,7 +111,7 @@ def test_help_and_version(capsys: Captured) -> None:
     assert capsys.readouterr().out.strip()
     assert run(["--help"]) == 0
     shown = capsys.readouterr().out
-    for command in ("init", "apply", "up", "down", "status", "ingest", "search", "spaces", "encoders", "dead-letters"):
+    for command in ("init", "apply", "up", "down", "status", "ingest", "search", "spaces", "encoders", "pretrain"):
         assert command in shown
 
 
@@ -178,3 +178,11 @@ def test_tables_show_what_is_there_and_no_markup(capsys: Captured) -> None:
     out = capsys.readouterr().out
     assert "[red]a[/red] b" in out
     assert "–" in out
+
+
+def test_pretrain_names_what_is_wrong_with_a_spec(tmp_path: Path, capsys: Captured) -> None:
+    assert run(["pretrain", str(tmp_path / "no.yaml")]) == 2
+    assert "no.yaml" in error_line(capsys)
+    (tmp_path / "job.yaml").write_text("out: o\npairs: [{path: p.parquet, text: ['a {label}']}]\nstepps: 3\n")
+    assert run(["pretrain", str(tmp_path / "job.yaml")]) == 2
+    assert "stepps" in error_line(capsys)

@@ -35,6 +35,8 @@ def test_the_configuration_agrees_with_the_contract() -> None:
     assert config.instance_group[0].count == 2
     assert max(config.dynamic_batching.preferred_batch_size) == 32
     assert config.dynamic_batching.max_queue_delay_microseconds <= 1000
+    assert config.dynamic_batching.priority_levels == 2
+    assert config.dynamic_batching.default_priority_level == 2
     assert config.model_warmup[0].inputs["INPUT"].input_data_file
     parameters = {name: value.string_value for name, value in config.parameters.items()}
     assert parameters["contract"] == parameters["contract.3"] == contract.to_json()

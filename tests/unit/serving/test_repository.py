@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_a_taken_version_is_never_overwritten(tmp_path: Path, sources: Path) -> 
     assert published(tmp_path) == [first, second]
 
 
+def test_a_version_under_development_is_replaced_when_asked(tmp_path: Path, sources: Path) -> None:
+    publish(tmp_path, sources / "bert", name="words", version=1)
+    second = publish(tmp_path, sources / "wider", name="words", version=1, replace_other=True)
+    assert second.dimension == 64
+    assert published(tmp_path) == [second]
+    config = parse_config((tmp_path / "words" / "config.pbtxt").read_text())
+    assert contracts_of(config) == {1: second}
+
+
 def test_an_encoder_folder_is_published_as_it_is(tmp_path: Path, sources: Path) -> None:
     first = publish(tmp_path / "a", sources / "bert", name="words", version=1)
     second = publish(tmp_path / "b", tmp_path / "a" / "words" / "1", name="words", version=1)
@@ -98,6 +108,14 @@ def test_what_a_killed_run_left_is_no_model(tmp_path: Path, sources: Path) -> No
     assert published(tmp_path) == [contract]
     publish(tmp_path, sources / "wider", name="wider", version=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".staging-left", "wider", "words"]
+
+
+def test_several_may_publish_the_same_at_once(tmp_path: Path, sources: Path) -> None:
+    publish(tmp_path / "first", sources / "bert", name="words", version=1)
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(publish, tmp_path / "all", sources / "bert", name="words", version=1) for _ in range(8)]
+        assert len({job.result().hash for job in jobs}) == 1
+    assert sorted(snapshot(tmp_path / "all")) == sorted(snapshot(tmp_path / "first"))
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", "é", "\n", "x" * 200, ".hidden"])

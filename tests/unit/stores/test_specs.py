@@ -11,7 +11,7 @@ from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, Stri
 from connector.errors import ConfigurationError
 from connector.spaces import embedding_view, space_of
 from connector.stores import ScalarField, collection_spec, collection_spec_of_view
-from connector.stores.layout import column_name, companion_name
+from connector.stores.layout import NULLS_IN_COLUMN, column_name, null_marks
 from connector.stores.specs import spec_from_json, spec_to_json
 from connector.testing.rows import shop_spec
 from encoders.contract import external_contract
@@ -88,6 +88,16 @@ def test_the_stamp_is_read_back() -> None:
 
 def test_columns_never_meet() -> None:
     names = ["a", "like", "LIKE", "_x_6c696b65", "avg-price", "_key", "_has_a", "has_a", "größe", "a" * 300]
-    columns = [column_name(name) for name in names] + [companion_name(name) for name in names]
+    columns = [column_name(name) for name in names]
     assert len(set(columns)) == len(columns)
     assert column_name("a") == "a"
+
+
+def test_nulls_share_columns_of_a_few_masks() -> None:
+    names = [f"f{number}" for number in range(NULLS_IN_COLUMN + 2)]
+    spec = replace(shop_spec("items__v1"), fields=tuple(ScalarField(name, "int64") for name in names))
+    marks = null_marks(spec)
+    assert len({(mark.column, mark.bit) for mark in marks.values()}) == len(names)
+    assert marks["f0"].column == "_nulls_0"
+    assert marks[names[-1]].condition(True) == "_nulls_1 in [2, 3]"
+    assert marks[names[-1]].condition(False) == "_nulls_1 in [0, 1]"

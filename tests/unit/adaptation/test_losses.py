@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from connector.adaptation.losses import info_nce, same_meaning
+
+
+def test_value_by_hand() -> None:
+    left = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    right = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    # Logits at scale 1: [[1, .6], [0, .8]]; rows give image → text, columns text → image.
+    rows = (math.log(math.e + math.exp(0.6)) - 1 + math.log(1 + math.exp(0.8)) - 0.8) / 2
+    columns = (math.log(math.e + 1) - 1 + math.log(math.exp(0.6) + math.exp(0.8)) - 0.8) / 2
+    loss = info_nce(left, right, torch.tensor(1.0), torch.eye(2, dtype=torch.bool))
+    assert float(loss) == pytest.approx((rows + columns) / 2, abs=1e-6)
+
+
+def test_pairs_of_one_meaning_are_not_negatives() -> None:
+    vectors = torch.nn.functional.normalize(torch.randn(4, 8, generator=torch.Generator().manual_seed(0)), dim=1)
+    scale = torch.tensor(20.0)
+    twice = torch.cat([vectors, vectors])
+    labels = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
+    once = info_nce(vectors, vectors, scale, same_meaning(torch.arange(4)))
+    masked = info_nce(twice, twice, scale, same_meaning(labels))
+    # Without the mask the twin of every row would cost at least log 2.
+    assert float(info_nce(twice, twice, scale, same_meaning(torch.arange(8)))) > math.log(2)
+    # With it the twin is gone; the three true negatives count twice.
+    logits = scale * vectors @ vectors.T
+    negatives = logits.exp().sum(1) - logits.diagonal().exp()
+    expected = ((logits.diagonal().exp() + 2 * negatives).log() - logits.diagonal()).mean()
+    assert float(masked) == pytest.approx(float(expected), rel=1e-4)
+    assert float(masked) >= float(once)
+
+
+def test_gradient_is_finite_where_everything_is_masked() -> None:
+    left = torch.randn(3, 4, requires_grad=True)
+    loss = info_nce(left, torch.randn(3, 4), torch.tensor(5.0), torch.ones(3, 3, dtype=torch.bool))
+    loss.backward()
+    assert float(loss.detach()) == 0.0
+    assert left.grad is not None
+    assert bool(torch.isfinite(left.grad).all())
+
+
+def test_same_meaning_by_either_label() -> None:
+    same = same_meaning(torch.tensor([0, 0, 1]), torch.tensor([5, 6, 6]))
+    assert same.tolist() == [[True, True, False], [True, True, True], [False, True, True]]

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connector.adaptation import load_spec
+from connector.adaptation.spec import columns_of, parse_spec
+from connector.errors import ConfigurationError
+
+PAIRS = [{"path": "items.parquet", "text": ["{title}"]}]
+
+
+def spec(**changes: Any) -> dict[str, Any]:
+    return {"out": "out", "pairs": PAIRS, "steps": 10, **changes}
+
+
+def test_the_shipped_spec_reads() -> None:
+    path = Path(__file__).parents[3] / "examples" / "pretrain" / "default_image.yaml"
+    read = load_spec(path)
+    assert read.tower.kind == "new"
+    assert Path(read.pairs[0].path) == path.parent / "drawings.parquet"
+
+
+@pytest.mark.parametrize(
+    ("values", "place", "reason"),
+    [
+        (spec(learnin_rate=1), "learnin_rate", "unknown field"),
+        (spec(tower={"kind": "new", "layers": 3}), "tower.new.layers", "unknown field"),
+        (spec(tower={"kind": "huge"}), "tower", "huge"),
+        (spec(epochs=2), "spec", "exactly one of steps, epochs and minutes"),
+        (spec(steps=None), "spec", "exactly one of steps, epochs and minutes"),
+        (spec(batch_size=1), "batch_size", "greater than or equal to 2"),
+        (spec(learning_rate=float("nan")), "learning_rate", "greater than 0"),
+        (spec(pairs=[]), "pairs", "at least 1"),
+        (spec(pairs=[{"path": "x", "text": ["no column"]}]), "pairs.0.text", "names no column"),
+        (spec(pairs=[{"path": "x", "text": ["{a.__class__}"]}]), "pairs.0.text", "not a plain column name"),
+        (spec(pairs=[{"path": "x", "text": ["{a:>99999999999}"]}]), "pairs.0.text", "not a plain column name"),
+        (spec(pairs=[{"path": "x", "text": ["{a"]}]), "pairs.0.text", "expected '}'"),
+        (spec(tower={"kind": "new", "hidden_sizes": [8], "depths": [1, 1]}), "tower.new", "one length"),
+        (spec(device=3), "device", "string"),
+    ],
+)
+def test_a_bad_spec_is_one_clear_line(values: dict[str, Any], place: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_spec(values, where="job.yaml")
+    message = str(caught.value)
+    assert message.startswith(f"job.yaml: {place}")
+    assert reason in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "a: [", "\x00"])
+def test_a_file_that_is_no_spec(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=r"job\.yaml"):
+        load_spec(path)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_spec(tmp_path / "absent.yaml")
+
+
+def test_hash_ignores_where_results_go() -> None:
+    first = parse_spec(spec())
+    assert first.hash == parse_spec(spec(out="elsewhere")).hash
+    assert first.hash != parse_spec(spec(seed=1)).hash
+
+
+def test_columns_of() -> None:
+    assert columns_of("a {colour} {kind}, {{really}}") == ["colour", "kind"]

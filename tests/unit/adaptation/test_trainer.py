@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from connector.adaptation.checkpoint import Progress
+from connector.adaptation.trainer import Plan, Trainer
+from connector.errors import ConfigurationError, TrainingError
+
+
+def plan(**changes: object) -> Plan:
+    values: dict[str, object] = {
+        "spec_hash": "a",
+        "steps": 20,
+        "minutes": None,
+        "learning_rate": 0.1,
+        "warmup": 0.1,
+        "weight_decay": 0.0,
+        "evaluate_every": 5,
+        "checkpoint_every": 5,
+        "patience": None,
+        "seed": 0,
+        "metric": "score",
+    }
+    return Plan(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def trainer(
+    folder: Path, module: nn.Linear, chosen: Plan, scores: list[float] | None = None, broken_at: int | None = None
+) -> Trainer:
+    def loss_of(step: int) -> Tensor:
+        x = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        loss = (module(x) - x.sum(1, keepdim=True)).square().mean()
+        return loss * math.nan if step == broken_at else loss
+
+    def evaluate() -> dict[str, float]:
+        return {"score": scores.pop(0) if scores else -float(loss_of(999))}
+
+    return Trainer(module, loss_of, evaluate, chosen, folder)
+
+
+@pytest.fixture
+def linear() -> Callable[[], nn.Linear]:
+    def make() -> nn.Linear:
+        torch.manual_seed(0)
+        return nn.Linear(3, 1)
+
+    return make
+
+
+def test_not_a_number_names_the_step_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, linear: Callable[[], nn.Linear]
+) -> None:
+    with pytest.raises(TrainingError, match=r"step 12: the loss is nan; the last good checkpoint is .*step-00000010"):
+        trainer(tmp_path, linear(), plan(), broken_at=12).run()
+    module = linear()
+    assert trainer(tmp_path, module, plan()).run(resume=True).step == 20
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in module.parameters())
+
+
+def test_not_a_number_at_once(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    with pytest.raises(TrainingError, match=r"step 0: .*no checkpoint had been written yet"):
+        trainer(tmp_path, linear(), plan(), broken_at=0).run()
+
+
+@pytest.mark.parametrize("until", [3, 5, 17])
+def test_a_resumed_run_ends_like_an_undisturbed_one(
+    tmp_path: Path, linear: Callable[[], nn.Linear], until: int
+) -> None:
+    straight, broken, resumed = linear(), linear(), linear()
+    trainer(tmp_path / "a", straight, plan()).run()
+    trainer(tmp_path / "b", broken, plan()).run(until=until)
+    progress = trainer(tmp_path / "b", resumed, plan()).run(resume=True)
+    assert progress.step == 20
+    assert torch.equal(straight.weight, resumed.weight)
+    assert torch.equal(straight.bias, resumed.bias)
+
+
+def test_the_best_state_is_kept_and_patience_ends_the_run(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    module = linear()
+    progress = trainer(tmp_path, module, plan(patience=2), scores=[0.5, 0.9, 0.3, 0.2, 1.0]).run()
+    assert (progress.step, progress.best_step, progress.best) == (20, 10, 0.9)
+    until_best = linear()
+    trainer(tmp_path / "again", until_best, plan(), scores=[0.1, 0.2]).run(until=10)
+    assert torch.equal(module.weight, until_best.weight)
+
+
+def test_another_spec_is_refused(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    trainer(tmp_path, linear(), plan()).run(until=10)
+    with pytest.raises(ConfigurationError, match="another spec"):
+        trainer(tmp_path, linear(), plan(spec_hash="b")).run(resume=True)
+    assert trainer(tmp_path, linear(), plan(spec_hash="b")).run().step == 20
+
+
+def test_a_damaged_checkpoint_is_one_clear_line(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    trainer(tmp_path, linear(), plan()).run(until=10)
+    (tmp_path / "checkpoints" / "step-00000010" / "model.safetensors").write_bytes(b"no")
+    with pytest.raises(TrainingError, match="cannot be continued from"):
+        trainer(tmp_path, linear(), plan()).run(resume=True)
+
+
+def test_minutes_end_the_run_and_the_log_reads(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    seen: list[Progress] = []
+    job = trainer(tmp_path, linear(), plan(steps=None, minutes=0.002))
+    job._notice = lambda progress, rate: seen.append(progress)
+    progress = job.run()
+    assert 0.1 <= progress.seconds < 5
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == progress.step == len(seen)
+    assert {"loss", "learning_rate", "score"} <= set(lines[-1])
