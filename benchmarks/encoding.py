@@ -25,7 +25,7 @@ def both_sides(name: str) -> Iterator[tuple[Encoder, Encoder]]:
     settings = TritonSettings()
     with (
         tempfile.TemporaryDirectory() as state,
-        LocalTriton(repository, environment=ROOT / ".venv-triton", state_dir=Path(state)) as server,
+        LocalTriton(repository, ROOT / ".venv-triton", log_folder=Path(state)) as server,
         load(repository / name / str(contract.version), runtime="onnx") as here,
     ):
         client = TritonClient(server.grpc_url, settings)
