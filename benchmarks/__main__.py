@@ -12,6 +12,7 @@ from rich.table import Table
 
 from benchmarks.harness import RESULTS, Figure, write_results
 
+WIDTH = 160
 SUITES = ("startup", "text", "image", "search", "ingest", "memory")
 
 
@@ -19,7 +20,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", choices=[*SUITES, []], help=f"some of {', '.join(SUITES)}; all without")
     chosen = parser.parse_args(arguments).suites or list(SUITES)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     for suite in chosen:
         console.print(f"[bold]{suite}[/bold] …")
         figures, notes = importlib.import_module(f"benchmarks.{suite}").run()

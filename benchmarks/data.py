@@ -54,9 +54,10 @@ def ready_vectors(count: int, dimension: int = 384, seed: int = 0) -> pa.Table:
 
 
 def clustered(count: int, dimension: int, generator: np.random.Generator) -> NDArray[np.float32]:
-    """Unit vectors scattered around 64 centres, as embeddings of a catalogue are."""
-    centres = generator.normal(size=(64, dimension))
-    points = centres[generator.integers(0, 64, count)] + generator.normal(scale=0.8, size=(count, dimension))
+    """Unit vectors scattered around 64 centres within 32 directions, as embeddings of a catalogue are."""
+    directions = np.random.default_rng(64).normal(size=(32, dimension)) / np.sqrt(dimension)
+    centres = np.random.default_rng(65).normal(size=(64, 32))
+    points = (centres[generator.integers(0, 64, count)] + generator.normal(scale=0.7, size=(count, 32))) @ directions
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     return points.astype(np.float32)
 

@@ -36,27 +36,6 @@ FEAST_STORE = f"""\
   metric_type: COSINE
 """
 
-FEAST_FEATURES = f"""\
-from datetime import timedelta
-
-from feast import Entity, FeatureView, Field, FileSource, ValueType
-from feast.types import Array, Float32, Float64, String
-
-item = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
-item_vector = FeatureView(
-    name="item_vector", entities=[item], ttl=timedelta(0),
-    schema=[
-        Field(name="item_id", dtype=String),
-        Field(
-            name="vector", dtype=Array(Float32), vector_index=True, vector_length={DIMENSION},
-            vector_search_metric="COSINE",
-        ),
-        Field(name="category", dtype=String), Field(name="price", dtype=Float64),
-    ],
-    source=FileSource(name="vectors", path="data/vectors.parquet", timestamp_field="event_timestamp"),
-)
-"""
-
 
 def run() -> tuple[list[Figure], dict[str, Any]]:
     """Rows per second; every round writes into collections that are new."""
@@ -114,17 +93,37 @@ def _bare(client: MilvusClient, path: Path) -> None:
 
 
 def _feast_seconds(folder: Path, uri: str, rows: pa.Table) -> float:
-    from feast import FeatureStore
-    from feast.repo_config import load_repo_config
-    from feast.repo_operations import apply_total
+    """Seconds in which `FeatureStore.materialize` fills Feast's own Milvus store from a Parquet file."""
+    from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
+    from feast.types import Array, Float32, Float64, String
 
-    write_feast_repository(folder, FEAST_STORE.format(uri=uri), FEAST_FEATURES)
+    write_feast_repository(folder, FEAST_STORE.format(uri=uri), "")
     now = datetime.now(timezone.utc)
     stamps = pa.array([now - timedelta(hours=1)] * len(rows), pa.timestamp("us", "UTC"))
     vectors = pa.array(rows["vector"].to_pylist(), pa.list_(pa.float32()))
     table = rows.set_column(rows.column_names.index("vector"), "vector", vectors)
-    (folder / "data").mkdir(exist_ok=True)
-    pq.write_table(table.append_column("event_timestamp", stamps), folder / "data" / "vectors.parquet")
-    apply_total(load_repo_config(folder, folder / "feature_store.yaml"), folder, skip_source_validation=False)
+    source = folder / "vectors.parquet"
+    pq.write_table(table.append_column("event_timestamp", stamps), source)
+    item = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
+    vector = Field(
+        name="vector",
+        dtype=Array(Float32),
+        vector_index=True,
+        vector_length=DIMENSION,
+        vector_search_metric="COSINE",
+    )
+    view = FeatureView(
+        name="item_vector",
+        entities=[item],
+        ttl=timedelta(0),
+        schema=[
+            Field(name="item_id", dtype=String),
+            vector,
+            Field(name="category", dtype=String),
+            Field(name="price", dtype=Float64),
+        ],
+        source=FileSource(name="vectors", path=str(source), timestamp_field="event_timestamp"),
+    )
     store = FeatureStore(repo_path=str(folder))
+    store.apply([item, view])
     return seconds(lambda: store.materialize(now - timedelta(days=1), now))

@@ -6,7 +6,9 @@ every such view of a registry back into `EmbeddingSpace` records. Nothing is kep
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +30,7 @@ TAG_QUERIES = "connector/queries"
 TAG_INPUTS = "connector/inputs"
 TAG_INPUT_KIND = "connector/input_kind"
 TAG_INDEX = "connector/index"
+TAG_REVISION = "connector/revision"
 
 InputKind = Literal["raw", "vector"]
 
@@ -64,6 +67,7 @@ class EmbeddingSpace:
         fields: scalars carried beside the vector; all of them can be filtered on.
         log_path: folder of the offline log, relative to the repository, or a URL.
         index: Milvus index settings, e.g. {"index_type": "HNSW", "M": 16, "efConstruction": 200}.
+        revision: of what is carried beside the vectors of one encoder version, from 1.
     """
 
     name: str
@@ -77,6 +81,7 @@ class EmbeddingSpace:
     fields: tuple[FieldSpec, ...]
     log_path: str
     index: dict[str, Any]
+    revision: int = 1
 
     @property
     def version(self) -> int:
@@ -86,17 +91,23 @@ class EmbeddingSpace:
     @property
     def collection(self) -> str:
         """Milvus collection that holds this version."""
-        return collection_name(self.name, self.version)
+        return collection_name(self.name, self.version, self.revision)
 
 
-def collection_name(space: str, version: int) -> str:
-    """`item_image`, 3 → `item_image__v3`."""
-    return f"{space}__v{version}"
+def collection_name(space: str, version: int, revision: int = 1) -> str:
+    """`item_image`, 3 → `item_image__v3`; its second revision is `item_image__v3_r2`."""
+    return f"{space}__v{version}" + (f"_r{revision}" if revision > 1 else "")
 
 
-def default_log_path(space: str, version: int) -> str:
+def version_of(space: str, collection: str) -> tuple[int, int] | None:
+    """Version and revision of a collection of `space`, or None for a collection of something else."""
+    found = re.fullmatch(re.escape(space) + r"__v([1-9][0-9]*)(?:_r([1-9][0-9]*))?", collection, re.ASCII)
+    return None if found is None else (int(found[1]), int(found[2] or 1))
+
+
+def default_log_path(space: str, version: int, revision: int = 1) -> str:
     """Folder of a space's offline log, relative to the feature repository."""
-    return f"data/{collection_name(space, version)}"
+    return f"data/{collection_name(space, version, revision)}"
 
 
 def embedding_view(
@@ -111,6 +122,7 @@ def embedding_view(
     log_path: str | None = None,
     ttl: timedelta | None = None,
     index: dict[str, Any] | None = None,
+    revision: int = 1,
     description: str = "",
     owner: str = "",
     tags: dict[str, str] | None = None,
@@ -127,6 +139,8 @@ def embedding_view(
         log_path: folder of the offline log; default `data/<name>__v<version>` in the repository.
         ttl: as in Feast; None keeps rows for ever.
         index: Milvus index settings; default HNSW with M=16, efConstruction=200.
+        revision: raise it when fields or index change while the encoder stays; the new shape is then a version of its
+            own, filled beside the old one.
 
     Raises:
         ConfigurationError: neither or both of `inputs` and `vectors`, or a field named like a reserved column.
@@ -143,10 +157,12 @@ def embedding_view(
     for field in fields:
         if field.name in reserved or field.name.startswith("_"):
             raise ConfigurationError(f"space {name}: field {field.name!r} is a reserved name; call it otherwise")
+    if revision < 1:
+        raise ConfigurationError(f"space {name}: revision {revision}: revisions count from 1")
     further = tuple(queries)
     for query in further:
         require_shared_space(contract, query, where=f"space {name}")
-    path = log_path or default_log_path(name, contract.version)
+    path = log_path or default_log_path(name, contract.version, revision)
     return FeatureView(
         name=name,
         entities=[entity],
@@ -179,6 +195,7 @@ def embedding_view(
             TAG_INPUTS: json.dumps([vectors] if vectors is not None else list(input_columns)),
             TAG_INPUT_KIND: "vector" if vectors is not None else "raw",
             TAG_INDEX: json.dumps(index or {"index_type": "HNSW", "M": 16, "efConstruction": 200}),
+            TAG_REVISION: str(revision),
         },
     )
 
@@ -248,6 +265,7 @@ def _read_tags(view: FeatureView) -> EmbeddingSpace:
         fields=tuple(FieldSpec(f.name, str(f.dtype)) for f in view.features if not f.vector_index),
         log_path=log_folder(view),
         index=dict(json.loads(tags[TAG_INDEX])),
+        revision=int(tags.get(TAG_REVISION, "1")),
     )
 
 
@@ -267,6 +285,31 @@ def log_folder(view: FeatureView) -> str:
 def is_content_view(view: FeatureView) -> bool:
     """Whether the view was made by `content_view`."""
     return bool(view.tags.get(TAG_KIND) == "content")
+
+
+def view_record(view: FeatureView) -> str:
+    """A feature view as text, to be kept with its collection; `view_of_record` reads it back."""
+    record: bytes = view.to_proto().spec.SerializeToString(deterministic=True)
+    return base64.b64encode(record).decode("ascii")
+
+
+def view_of_record(text: str) -> FeatureView:
+    """The feature view that `view_record` wrote.
+
+    Raises:
+        ConfigurationError: the text is not such a record.
+    """
+    from feast import FeatureView
+    from feast.protos.feast.core.FeatureView_pb2 import FeatureView as FeatureViewProto
+
+    proto = FeatureViewProto()
+    try:
+        proto.spec.ParseFromString(base64.b64decode(text, validate=True))
+        if not proto.spec.name:
+            raise ValueError("it is empty")
+        return FeatureView.from_proto(proto)
+    except Exception as error:  # protobuf and Feast raise classes of their own for each way to be wrong
+        raise ConfigurationError(f"the record of a feature view cannot be read: {error}; apply it again") from error
 
 
 def read_spaces(views: Iterable[FeatureView]) -> dict[str, EmbeddingSpace]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from connector.errors import SchemaMismatchError, StoreError
 from connector.stores.base import CollectionSpec
 from connector.stores.connection import MilvusEndpoint, translated
-from connector.stores.layout import STAMP, milvus_index, milvus_properties, milvus_schema, vector_column
+from connector.stores.layout import RECORD, STAMP, milvus_index, milvus_properties, milvus_schema, vector_column
 from connector.stores.specs import spec_from_json
 
 if TYPE_CHECKING:
@@ -28,12 +28,14 @@ class Known:
         target: that name in Milvus, prefix and all.
         physical: the collection's own name in Milvus.
         spec: its spec, under the collection's own name.
+        record: the text that was kept with it.
     """
 
     asked: str
     target: str
     physical: str
     spec: CollectionSpec
+    record: str = ""
 
     @property
     def name(self) -> str:
@@ -56,7 +58,7 @@ class Admin:
         self._lock = threading.RLock()
         self._described: dict[str, Known] = {}
 
-    def create(self, spec: CollectionSpec) -> bool:
+    def create(self, spec: CollectionSpec, record: str) -> bool:
         """Create, index and load; finish what a killed process left half made → whether it was made now."""
         from pymilvus import MilvusClient as Client
 
@@ -72,7 +74,7 @@ class Admin:
                 physical,
                 schema=milvus_schema(Client, spec),
                 index_params=milvus_index(Client, spec),
-                properties=milvus_properties(spec),
+                properties=milvus_properties(spec, record),
                 consistency_level=self._endpoint.consistency,
                 timeout=self._timeout,
             )
@@ -94,13 +96,14 @@ class Admin:
                 if not self._client.has_collection(target, timeout=self._timeout):
                     return None
                 found = self._client.describe_collection(target, timeout=self._timeout)
-            spec = spec_from_json((found.get("properties") or {}).get(STAMP, ""))
+            properties = found.get("properties") or {}
+            spec = spec_from_json(properties.get(STAMP, ""))
             if spec is None:
                 raise SchemaMismatchError(
                     f"collection {target} in Milvus was not made by the connector; drop it, or set "
                     "online_store.collection_prefix or db_name to keep apart"
                 )
-            known = Known(name, target, str(found["collection_name"]), spec)
+            known = Known(name, target, str(found["collection_name"]), spec, properties.get(RECORD, ""))
             with translated(f"load {name}"):
                 self._make_ready(known.physical, spec)
             self._described[name] = known
@@ -184,6 +187,8 @@ def _require_same(known: Known, spec: CollectionSpec) -> None:
             ("keys", held.keys, spec.keys),
             ("fields", held.fields, spec.fields),
             ("vector", _shape(held), _shape(spec)),
+            ("partition key", held.partition_key or "none", spec.partition_key or "none"),
+            ("keyword fields", ", ".join(held.keyword_fields), ", ".join(spec.keyword_fields)),
         )
         if before != now
     ]
@@ -201,4 +206,6 @@ def _shape(spec: CollectionSpec) -> Any:
 def _shown(part: Any) -> str:
     if isinstance(part, tuple):
         return "(" + ", ".join(f"{scalar.name} {scalar.type}" for scalar in part) + ")"
+    if isinstance(part, str):
+        return part or "none"
     return "none" if part is None else f"{part.name}[{part.dimension}] {part.metric}"

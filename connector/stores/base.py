@@ -53,6 +53,8 @@ class CollectionSpec:
         fields: nullable scalars.
         vector: None for a view without a vector.
         contract_hash: of the encoder contract; empty without a vector.
+        partition_key: key or field whose value chooses a row's partition; empty for none.
+        keyword_fields: string fields that are searched by words (BM25), where the server can.
     """
 
     name: str
@@ -60,6 +62,8 @@ class CollectionSpec:
     fields: tuple[ScalarField, ...] = ()
     vector: VectorField | None = None
     contract_hash: str = ""
+    partition_key: str = ""
+    keyword_fields: tuple[str, ...] = ()
 
 
 @dataclass
@@ -79,8 +83,11 @@ class VectorStore(ABC):
     """
 
     @abstractmethod
-    def create(self, spec: CollectionSpec) -> None:
+    def create(self, spec: CollectionSpec, record: str = "") -> None:
         """Create and load a collection; the same spec again is a no-op.
+
+        Args:
+            record: text kept with the collection, such as the declaration it was made from; `record` reads it back.
 
         Raises:
             SchemaMismatchError: it exists with another shape, metric or contract.
@@ -89,6 +96,10 @@ class VectorStore(ABC):
     @abstractmethod
     def describe(self, name: str) -> CollectionSpec | None:
         """Spec of a collection or alias, or None where there is none."""
+
+    @abstractmethod
+    def record(self, name: str) -> str:
+        """Text that was given at the creation of a collection or alias; empty where there is none."""
 
     @abstractmethod
     def drop(self, name: str) -> None:

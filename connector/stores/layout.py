@@ -28,6 +28,7 @@ NO_CREATED = -(2**62)
 
 MAX_STRING_BYTES = 65_535
 STAMP = "connector.spec"
+RECORD = "connector.record"
 NULLS_IN_COLUMN = 6
 
 PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,199}", re.ASCII)
@@ -125,9 +126,9 @@ def milvus_index(client: type[MilvusClient], spec: CollectionSpec) -> Any:
     return params
 
 
-def milvus_properties(spec: CollectionSpec) -> dict[str, str]:
-    """Collection properties: the stamp that `describe` reads back."""
-    return {STAMP: spec_to_json(spec)}
+def milvus_properties(spec: CollectionSpec, record: str) -> dict[str, str]:
+    """Collection properties: the stamp that `describe` reads back, and the record."""
+    return {STAMP: spec_to_json(spec), RECORD: record}
 
 
 def vector_column(spec: CollectionSpec) -> str:

@@ -49,13 +49,17 @@ class MilvusVectorStore(VectorStore):
         self._written: defaultdict[str, int] = defaultdict(int)
         self._noticed: defaultdict[str, int] = defaultdict(int)
 
-    def create(self, spec: CollectionSpec) -> None:
-        if self._opened().admin.create(spec):
+    def create(self, spec: CollectionSpec, record: str = "") -> None:
+        if self._opened().admin.create(spec, record):
             self._recency.begin(spec.name)
 
     def describe(self, name: str) -> CollectionSpec | None:
         known = self._opened().admin.find(name, refresh=True)
         return None if known is None else known.spec
+
+    def record(self, name: str) -> str:
+        known = self._opened().admin.find(name)
+        return "" if known is None else known.record
 
     def drop(self, name: str) -> None:
         with self._writer(name):

@@ -11,6 +11,7 @@ from connector.spaces import (
     TAG_CONTRACT,
     TAG_CONTRACT_HASH,
     TAG_INDEX,
+    TAG_REVISION,
     EmbeddingSpace,
     FieldSpec,
     collection_name,
@@ -74,7 +75,7 @@ def collection_spec_of_view(view: FeatureView) -> CollectionSpec:
     version = EncoderContract.from_json(tags[TAG_CONTRACT]).version if TAG_CONTRACT in tags else 1
     keys = [FieldSpec(column.name, str(column.dtype)) for column in view.entity_columns]
     return CollectionSpec(
-        name=collection_name(view.name, version),
+        name=collection_name(view.name, version, int(tags.get(TAG_REVISION, "1"))),
         keys=tuple(_key(view.name, key) for key in keys) or (_no_entity(view),),
         fields=tuple(ScalarField(f.name, scalar_type(str(f.dtype))) for f in view.features if not f.vector_index),
         vector=next((_vector(view, field) for field in view.features if field.vector_index), None),
@@ -96,6 +97,7 @@ def spec_from_json(text: str) -> CollectionSpec | None:
         vector = record.pop("vector")
         return CollectionSpec(
             keys=tuple(ScalarField(**key) for key in record.pop("keys")),
+            keyword_fields=tuple(record.pop("keyword_fields", ())),
             fields=tuple(ScalarField(**field) for field in record.pop("fields")),
             vector=None if vector is None else VectorField(**vector),
             **record,
