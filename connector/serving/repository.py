@@ -82,8 +82,10 @@ def published(repository: Path) -> list[EncoderContract]:
 
 def described(repository: Path) -> list[EncoderContract]:
     """As `published`, with versions whose exported graph is still to be made."""
-    files = (path for path in repository.glob(f"*/*/{RECORD}") if path.parent.name.isdecimal())
-    contracts = (read_contract(path.parent) for path in files if not path.parts[-3].startswith("."))
+    # Hidden folders are left out before they are listed: what another process stages there may vanish meanwhile.
+    models = [model for model in repository.glob("*") if not model.name.startswith(".")]
+    files = (path for model in models for path in model.glob(f"*/{RECORD}") if path.parent.name.isdecimal())
+    contracts = (read_contract(path.parent) for path in files)
     return sorted(contracts, key=lambda contract: (contract.name, contract.version))
 
 

@@ -75,7 +75,7 @@ class MemoryStore(VectorStore):
     error: Exception | None = None
     writes: int = 0
 
-    def create(self, spec: CollectionSpec) -> None:
+    def create(self, spec: CollectionSpec, record: str = "") -> None:
         self.specs[spec.name] = spec
         self.rows.setdefault(spec.name, {})
 
@@ -102,6 +102,9 @@ class MemoryStore(VectorStore):
 
     def count(self, name: str) -> int:
         return len(self.rows[name])
+
+    def record(self, name: str) -> str:
+        return ""
 
     def drop(self, name: str) -> None:
         raise NotImplementedError
