@@ -11,15 +11,21 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import RESULTS, Figure, write_results
+from benchmarks.report import write_page
 
 WIDTH = 160
-SUITES = ("startup", "text", "image", "search", "ingest", "memory")
+SUITES = ("startup", "text", "image", "search", "ingest", "feast_store", "promotion", "memory")
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", choices=[*SUITES, []], help=f"some of {', '.join(SUITES)}; all without")
-    chosen = parser.parse_args(arguments).suites or list(SUITES)
+    parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md from what was recorded")
+    options = parser.parse_args(arguments)
+    if options.page:
+        print(write_page())
+        return 0
+    chosen = options.suites or list(SUITES)
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     for suite in chosen:
         console.print(f"[bold]{suite}[/bold] …")

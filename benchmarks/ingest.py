@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pymilvus import MilvusClient
 
 from benchmarks.data import ready_vectors
-from benchmarks.harness import Figure, figure, interleaved, seconds
+from benchmarks.feast_store import feast_seconds
+from benchmarks.harness import Figure, figure, interleaved
 from benchmarks.stores import (
     DIMENSION,
     bare_collection,
     bare_upsert,
     milvus_server,
-    write_feast_repository,
     write_repository,
 )
 from connector import Connector
@@ -26,15 +24,6 @@ from connector import Connector
 ROWS = 50_000
 FEAST_ROWS = 10_000
 ROUNDS = 3
-
-FEAST_STORE = f"""\
-  type: milvus
-  uri: {{uri}}
-  embedding_dim: {DIMENSION}
-  index_type: HNSW
-  index_params: {{{{M: 16, efConstruction: 200}}}}
-  metric_type: COSINE
-"""
 
 
 def run() -> tuple[list[Figure], dict[str, Any]]:
@@ -46,7 +35,7 @@ def run() -> tuple[list[Figure], dict[str, Any]]:
         client = MilvusClient(server.uri)
         ours = _Ours(Path(folder), server.uri, path)
         taken = interleaved({"ours": ours, "bare": lambda: _bare(client, path)}, ROUNDS)
-        feast = _feast_seconds(Path(folder) / "feast", server.uri, rows.slice(0, FEAST_ROWS))
+        feast = feast_seconds(Path(folder) / "feast", server.uri, rows.slice(0, FEAST_ROWS))
         client.close()
     rate = ROWS / taken["ours"]
     figures = [
@@ -90,40 +79,3 @@ class _Ours:
 def _bare(client: MilvusClient, path: Path) -> None:
     bare_collection(client, "bare")
     bare_upsert(client, "bare", pq.read_table(path))
-
-
-def _feast_seconds(folder: Path, uri: str, rows: pa.Table) -> float:
-    """Seconds in which `FeatureStore.materialize` fills Feast's own Milvus store from a Parquet file."""
-    from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
-    from feast.types import Array, Float32, Float64, String
-
-    write_feast_repository(folder, FEAST_STORE.format(uri=uri), "")
-    now = datetime.now(timezone.utc)
-    stamps = pa.array([now - timedelta(hours=1)] * len(rows), pa.timestamp("us", "UTC"))
-    vectors = pa.array(rows["vector"].to_pylist(), pa.list_(pa.float32()))
-    table = rows.set_column(rows.column_names.index("vector"), "vector", vectors)
-    source = folder / "vectors.parquet"
-    pq.write_table(table.append_column("event_timestamp", stamps), source)
-    item = Entity(name="item", join_keys=["item_id"], value_type=ValueType.STRING)
-    vector = Field(
-        name="vector",
-        dtype=Array(Float32),
-        vector_index=True,
-        vector_length=DIMENSION,
-        vector_search_metric="COSINE",
-    )
-    view = FeatureView(
-        name="item_vector",
-        entities=[item],
-        ttl=timedelta(0),
-        schema=[
-            Field(name="item_id", dtype=String),
-            vector,
-            Field(name="category", dtype=String),
-            Field(name="price", dtype=Float64),
-        ],
-        source=FileSource(name="vectors", path=str(source), timestamp_field="event_timestamp"),
-    )
-    store = FeatureStore(repo_path=str(folder))
-    store.apply([item, view])
-    return seconds(lambda: store.materialize(now - timedelta(days=1), now))

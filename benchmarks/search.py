@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from pymilvus import MilvusClient
 
 from benchmarks.data import clustered, ready_vectors
 from benchmarks.harness import Figure, figure, latencies, percentile
-from benchmarks.stores import bare_collection, bare_upsert, milvus_server, recall, write_repository
+from benchmarks.stores import bare_collection, bare_upsert, milvus_server, recall, settle, write_repository
 from connector import Connector
 
 ROWS = 50_000
@@ -23,7 +22,6 @@ EF = 64
 OUTPUT = ["item_id", "category", "price"]
 WHERE = "price < 20 AND category = 'c3'"
 BARE_FILTER = "price < 20 and category == 'c3'"
-SETTLE_S = 300
 
 
 def run() -> tuple[list[Figure], dict[str, Any]]:
@@ -41,7 +39,7 @@ def run() -> tuple[list[Figure], dict[str, Any]]:
         bare_collection(client, "bare")
         bare_upsert(client, "bare", rows)
         for name in client.list_collections():
-            _settle(client, name)
+            settle(client, name)
         plain = latencies({"ours": _ours(connector, queries), "bare": _bare(client, queries)}, ROUNDS)
         filtered = latencies(
             {"ours": _ours(connector, queries, WHERE), "bare": _bare(client, queries, BARE_FILTER)}, ROUNDS
@@ -81,19 +79,6 @@ def _exact(rows: Any, queries: Any) -> list[list[str]]:
     vectors = rows["vector"].combine_chunks().flatten().to_numpy().reshape(len(keys), -1)
     best = np.argsort(-(queries @ vectors.T), axis=1)[:, :K]
     return [[keys[position] for position in line] for line in best]
-
-
-def _settle(client: MilvusClient, name: str) -> None:
-    """Wait until the rows are flushed and indexed, as they are in a store that has been up for a while."""
-    client.flush(name)
-    deadline = time.monotonic() + SETTLE_S
-    while time.monotonic() < deadline:
-        states = [client.describe_index(name, index) for index in client.list_indexes(name)]
-        if all(int(state.get("pending_index_rows", 0) or 0) == 0 for state in states):
-            break
-        time.sleep(1)
-    client.release_collection(name)
-    client.load_collection(name)
 
 
 def _figure(name: str, taken: dict[str, list[float]], share: float, goal: str = "") -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from connector.testing.milvus_server import MilvusServer
 DIMENSION = 384
 INDEX = {"M": 16, "efConstruction": 200}
 BARE_BATCH = 1000
+SETTLE_S = 300
 
 FEATURE_STORE = """\
 project: bench
@@ -91,6 +93,19 @@ def bare_upsert(client: MilvusClient, name: str, rows: pa.Table) -> None:
     """Upsert in batches of a thousand dicts, as the client's documentation shows."""
     for batch in rows.to_batches(max_chunksize=BARE_BATCH):
         client.upsert(name, batch.to_pylist())
+
+
+def settle(client: MilvusClient, name: str) -> None:
+    """Wait until the rows are flushed and indexed, as they are in a store that has been up for a while."""
+    client.flush(name)
+    deadline = time.monotonic() + SETTLE_S
+    while time.monotonic() < deadline:
+        states = [client.describe_index(name, index) for index in client.list_indexes(name)]
+        if all(int(state.get("pending_index_rows", 0) or 0) == 0 for state in states):
+            break
+        time.sleep(1)
+    client.release_collection(name)
+    client.load_collection(name)
 
 
 def _write(folder: Path, online_store: str, features: str) -> Path:

@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from connector.definitions import load_definitions
 from connector.errors import (
@@ -19,12 +19,10 @@ from connector.errors import (
     ServingError,
 )
 from connector.repository import Repository, one_line
-from connector.spaces import EmbeddingSpace, is_content_view, log_folder, read_spaces
+from connector.spaces import EmbeddingSpace, is_content_view, read_spaces, view_record
 from connector.stores.base import VectorStore
+from connector.versions.declared import make_candidates, separate
 from encoders.contract import EncoderContract
-
-if TYPE_CHECKING:
-    from feast import FeatureView
 
 Notice = Callable[[str], None]
 EncoderState = Literal["published", "present", "missing"]
@@ -57,6 +55,7 @@ class ApplyReport:
         project: Feast project.
         spaces: every embedding space.
         content_views: names of the plain views that an ingest fills.
+        candidates: what was declared with another version than serves, a line each.
         encoders: contract label → `published` now, `present` already, or `missing` from the model repository.
         problems: what does not fit together or is still to be done, a line each; empty when all is well.
     """
@@ -64,6 +63,7 @@ class ApplyReport:
     project: str
     spaces: list[SpaceReport] = field(default_factory=list)
     content_views: list[str] = field(default_factory=list)
+    candidates: list[str] = field(default_factory=list)
     encoders: dict[str, EncoderState] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -75,6 +75,7 @@ class ApplyReport:
 def apply_repository(repository: Repository, notice: Notice = lambda _: None) -> ApplyReport:
     """Apply the repository's files, as Feast's own command does, and make what the spaces need.
 
+    A space that is declared with another version than serves goes on serving; the declared one is made beside it.
     Nothing is written unless every file imports, every space is well declared and Milvus answers.
 
     Raises:
@@ -87,10 +88,13 @@ def apply_repository(repository: Repository, notice: Notice = lambda _: None) ->
     spaces = read_spaces(contents.feature_views)
     store = repository.vector_store
     store.list_collections()  # Feast writes its registry whether or not Milvus answers
+    declared = separate(contents.feature_views, repository, store)
+    contents = contents._replace(feature_views=declared.to_apply)
     notice("applying the Feast definitions")
     _apply_to_feast(repository, contents)
-    report = ApplyReport(project=feast_store.project)
+    report = ApplyReport(project=feast_store.project, candidates=declared.lines)
     ensure_views(repository, store)
+    make_candidates(declared.candidates, repository, store)
     report.content_views = sorted(view.name for view in contents.feature_views if is_content_view(view))
     report.encoders = publish_defaults(repository.model_repository, needed_contracts(spaces.values()), notice)
     if "published" in report.encoders.values():
@@ -106,20 +110,14 @@ def apply_repository(repository: Repository, notice: Notice = lambda _: None) ->
 
 def ensure_views(repository: Repository, store: VectorStore) -> None:
     """Collections, aliases and logs of every space and content view; what exists is left as it is."""
-    from connector.stores import OfflineLog, collection_spec_of_view
+    from connector.stores import collection_spec_of_view
 
     for view in repository.snapshot().views.values():
         spec = collection_spec_of_view(view)
-        store.create(spec)
+        store.create(spec, view_record(view))
         if store.resolve_alias(view.name) is None:
             store.set_alias(view.name, spec.name)
-        OfflineLog(log_location(repository.path, view)).ensure(view)
-
-
-def log_location(folder: Path, view: FeatureView) -> str:
-    """Folder or URL of a view's offline log."""
-    path = log_folder(view)
-    return path if "://" in path else str(folder / path)
+        repository.offline_log(view).ensure(view)
 
 
 def needed_contracts(spaces: Sequence[EmbeddingSpace] | Any) -> list[EncoderContract]:

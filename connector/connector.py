@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from connector.serving import EncoderProvider
     from connector.spaces import EmbeddingSpace
     from connector.stores.base import VectorStore
+    from connector.versions import Change, GateSettings, PromotionReport, SpaceVersion, Trial
     from encoders.base import Encoder
     from encoders.contract import EncoderContract
 
@@ -72,6 +74,18 @@ class Connector:
         """
         self._require_open()
         return dict(self._repository.snapshot().spaces)
+
+    def plan(self) -> list[Change]:
+        """What `apply` would do to each feature view, found without doing it.
+
+        Raises:
+            ConfigurationError: a file that does not import, or declarations that cannot be read.
+            StoreUnavailableError: Milvus does not answer.
+        """
+        from connector.versions import plan_repository
+
+        self._require_open()
+        return plan_repository(self._repository)
 
     def apply(self, notice: Callable[[str], None] = lambda _: None) -> ApplyReport:
         """Apply the repository's Python files: Feast registry, Milvus collections and aliases, offline logs, encoders.
@@ -243,6 +257,89 @@ class Connector:
         """Where encoders come from: `encoders.get(contract)`, and `encoders.describe()` in one line."""
         return self._encoder_provider()
 
+    def versions(self, space: str) -> list[SpaceVersion]:
+        """Every version of a space: the one that serves, candidates and previous ones; oldest first.
+
+        Raises:
+            UnknownSpaceError: no such space.
+        """
+        from connector.versions import find_versions
+
+        self._require_open()
+        return find_versions(self._repository, space)
+
+    def promote(
+        self,
+        space: str,
+        version: str | int | None = None,
+        *,
+        settings: GateSettings | None = None,
+        metrics: Mapping[str, Callable[[Trial], float]] | None = None,
+        override: Sequence[str] = (),
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> PromotionReport:
+        """Let a candidate version of a space serve, if it passes the gate: contract, rows, completeness, recall of its
+        index against exact search, overlap of neighbours with the serving version, and the caller's metrics.
+
+        Args:
+            version: `4`, or `4r2` for its second revision; None takes the highest candidate.
+            settings: bounds of the gate.
+            metrics: name → figure of a version, more is better; the candidate's must not be lower.
+            override: names of checks that may fail.
+
+        Raises:
+            PromotionError: a check failed; nothing moved. Its `report` has every figure.
+            UnknownSpaceError: no such space, version, or no candidate.
+        """
+        from connector.versions import promote
+
+        self._require_open()
+        return promote(
+            self._repository,
+            space,
+            encoder_for=self._encoder,
+            version=version,
+            settings=settings,
+            metrics=metrics,
+            override=override,
+            notice=notice,
+        )
+
+    def rollback(self, space: str, version: str | int | None = None) -> PromotionReport:
+        """Let the version of a space serve again that served before the last promotion, or the one named.
+
+        Raises:
+            UnknownSpaceError: no such space, or nothing to go back to.
+            PromotionError: that version holds no rows.
+        """
+        from connector.versions import rollback
+
+        self._require_open()
+        return rollback(self._repository, space, version=version)
+
+    def prune(
+        self,
+        space: str,
+        *,
+        keep: int = 1,
+        versions: Sequence[str | int] = (),
+        logs: bool = False,
+        dry_run: bool = False,
+    ) -> list[SpaceVersion]:
+        """Remove previous versions of a space beyond the newest `keep`, or those named → what was removed.
+
+        Args:
+            logs: their offline logs too.
+            dry_run: only say which.
+
+        Raises:
+            ConfigurationError: a version that serves.
+        """
+        from connector.versions import prune
+
+        self._require_open()
+        return prune(self._repository, space, keep=keep, versions=versions, logs=logs, dry_run=dry_run)
+
     def count(self, space: str) -> int:
         """Rows of a space in Milvus."""
         return self._vector_store().count(self._repository.space(space).collection)
@@ -268,9 +365,9 @@ class Connector:
         self.close()
 
     def _targets(self, entity: str | None, names: Sequence[str] | None) -> list[Any]:
-        from connector.applying import log_location
         from connector.ingest.targets import view_target
-        from connector.stores import OfflineLog
+        from connector.spaces import is_content_view
+        from connector.versions import live_views
 
         views = self._repository.snapshot().views
         entities = {each for view in views.values() for each in view.entities}
@@ -285,7 +382,13 @@ class Connector:
             if name not in own:
                 raise UnknownSpaceError(f"no space or content view {name!r} of {entity}: {suggestion(name, own)}")
         chosen = sorted(own) if names is None else list(dict.fromkeys(names))
-        return [view_target(own[name], OfflineLog(log_location(self.path, own[name]))) for name in chosen]
+        targets = []
+        for name in chosen:
+            live = [own[name]] if is_content_view(own[name]) else live_views(self._repository, name)
+            for number, view in enumerate(live):
+                target = view_target(view, self._repository.offline_log(view))
+                targets.append(replace(target, name=str(target.collection)) if number else target)
+        return targets
 
     def _vector_store(self) -> VectorStore:
         self._require_open()

@@ -9,10 +9,12 @@ ConnectorError
 ├─ StrictIngestError (ValueError)         bad rows under --strict
 ├─ StoreError (RuntimeError)
 │  ├─ StoreUnavailableError (ConnectionError)
+│  ├─ MissingCollectionError (LookupError) a collection or alias that is not there
 │  ├─ BadRowsError (ValueError)           rows a store cannot hold, by position
 │  └─ SchemaMismatchError (ValueError)    a collection that does not have the shape its view declares
 ├─ ServingError (RuntimeError)
 │  └─ ServerUnavailableError (ConnectionError)
+├─ PromotionError (RuntimeError)          a candidate that does not pass the gate
 ├─ TrainingError (RuntimeError)
 └─ EncoderError
    ├─ EncoderLoadError (ValueError)
@@ -22,6 +24,8 @@ ConnectorError
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from encoders.errors import (
     ConnectorError,
     ContractMismatchError,
@@ -29,6 +33,9 @@ from encoders.errors import (
     EncoderLoadError,
     InvalidInputError,
 )
+
+if TYPE_CHECKING:
+    from connector.versions.gate import GateReport
 
 __all__ = [
     "BadRowsError",
@@ -40,6 +47,8 @@ __all__ = [
     "EncoderLoadError",
     "FilterError",
     "InvalidInputError",
+    "MissingCollectionError",
+    "PromotionError",
     "QueryError",
     "SchemaMismatchError",
     "ServerUnavailableError",
@@ -84,6 +93,10 @@ class StoreUnavailableError(StoreError, ConnectionError):
     """A store that cannot be reached."""
 
 
+class MissingCollectionError(StoreError, LookupError):
+    """A collection or alias that the store does not have."""
+
+
 class BadRowsError(StoreError, ValueError):
     """Rows a store cannot hold (null key, over-long text, NaN vector); raised before anything is written.
 
@@ -107,6 +120,18 @@ class ServingError(ConnectorError, RuntimeError):
 
 class ServerUnavailableError(ServingError, ConnectionError):
     """An inference server that cannot be reached, or a model that is not ready."""
+
+
+class PromotionError(ConnectorError, RuntimeError):
+    """A version that may not serve; nothing was moved.
+
+    Args:
+        report: what it was held to, a `connector.versions.GateReport`.
+    """
+
+    def __init__(self, message: str, report: GateReport) -> None:
+        self.report = report
+        super().__init__(message)
 
 
 class TrainingError(ConnectorError, RuntimeError):

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from connector.config import Settings, load_settings
 from connector.errors import ConfigurationError, ConnectorError, UnknownSpaceError
-from connector.spaces import EmbeddingSpace, is_content_view, read_spaces
+from connector.spaces import EmbeddingSpace, is_content_view, log_folder, read_spaces
 from connector.suggest import suggestion
 
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
 
     from connector.stores.base import VectorStore
+    from connector.stores.offline_log import OfflineLog
 
 FEATURE_STORE_FILE = "feature_store.yaml"
 
@@ -88,6 +89,13 @@ class Repository:
         opened: VectorStore = store.provider.online_store.vector_store(store.config)
         return opened
 
+    def offline_log(self, view: FeatureView) -> OfflineLog:
+        """The offline log of an embedding space or content view."""
+        from connector.stores import OfflineLog
+
+        path = log_folder(view)
+        return OfflineLog(path if "://" in path else str(self.path / path))
+
     def snapshot(self) -> Snapshot:
         """What the registry declares now.
 
@@ -157,23 +165,25 @@ class Repository:
 
         try:
             store = FeatureStore(repo_path=str(self.path), fs_yaml_file=self.file)
-            online = store.config.online_store
+            _ = store.config.online_store  # read when first asked for
         except ConnectorError:
             raise
         except Exception as error:  # Feast lets YAML, import, attribute and validation errors through as they come
             raise ConfigurationError(f"{self.file}: {one_line(error)}") from error
-        from connector.stores.online import MilvusOnlineStoreConfig
+        from connector.stores.online import online_config
 
-        if not isinstance(online, MilvusOnlineStoreConfig):
-            kind = getattr(online, "type", None)
-            raise ConfigurationError(
-                f"{self.file}: online_store.type is {kind!r}; set it to connector.stores.online.MilvusOnlineStore"
-            )
+        try:
+            online_config(store.config)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{self.file}: {error}") from error
         return store
 
     def _registry_file(self, store: FeatureStore) -> Path | None:
+        from connector.stores.registry import CLASS_PATH
+
         registry = store.config.registry
-        if registry.registry_type != "file" or registry.registry_store_type or "://" in registry.path:
+        ours = registry.registry_store_type in (None, CLASS_PATH)
+        if registry.registry_type != "file" or not ours or "://" in registry.path:
             return None
         return self.path / str(registry.path)
 

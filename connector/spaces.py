@@ -31,6 +31,10 @@ TAG_INPUTS = "connector/inputs"
 TAG_INPUT_KIND = "connector/input_kind"
 TAG_INDEX = "connector/index"
 TAG_REVISION = "connector/revision"
+TAG_KEYWORD_FIELDS = "connector/keyword_fields"
+TAG_PARTITION_KEY = "connector/partition_key"
+TAG_SEARCH_PARAMS = "connector/search_params"
+TAG_PREVIOUS = "connector/previous"
 
 InputKind = Literal["raw", "vector"]
 
@@ -68,6 +72,8 @@ class EmbeddingSpace:
         log_path: folder of the offline log, relative to the repository, or a URL.
         index: Milvus index settings, e.g. {"index_type": "HNSW", "M": 16, "efConstruction": 200}.
         revision: of what is carried beside the vectors of one encoder version, from 1.
+        keyword_fields: string fields that are searched by words too, where the server can.
+        partition_key: field whose value chooses a row's partition; empty for none.
     """
 
     name: str
@@ -82,6 +88,8 @@ class EmbeddingSpace:
     log_path: str
     index: dict[str, Any]
     revision: int = 1
+    keyword_fields: tuple[str, ...] = ()
+    partition_key: str = ""
 
     @property
     def version(self) -> int:
@@ -122,6 +130,7 @@ def embedding_view(
     log_path: str | None = None,
     ttl: timedelta | None = None,
     index: dict[str, Any] | None = None,
+    keywords: Sequence[str] = (),
     revision: int = 1,
     description: str = "",
     owner: str = "",
@@ -139,6 +148,7 @@ def embedding_view(
         log_path: folder of the offline log; default `data/<name>__v<version>` in the repository.
         ttl: as in Feast; None keeps rows for ever.
         index: Milvus index settings; default HNSW with M=16, efConstruction=200.
+        keywords: names of string fields to be searched by words (BM25) too, where the server can.
         revision: raise it when fields or index change while the encoder stays; the new shape is then a version of its
             own, filled beside the old one.
 
@@ -147,7 +157,7 @@ def embedding_view(
         ContractMismatchError: a query contract that does not share the space.
     """
     from feast import FeatureView, Field, FileSource
-    from feast.types import Array, Float32
+    from feast.types import Array, Float32, String
 
     input_columns = (inputs,) if isinstance(inputs, str) else tuple(inputs)
     if bool(input_columns) == (vectors is not None):
@@ -157,6 +167,11 @@ def embedding_view(
     for field in fields:
         if field.name in reserved or field.name.startswith("_"):
             raise ConfigurationError(f"space {name}: field {field.name!r} is a reserved name; call it otherwise")
+    for keyword in keywords:
+        if all(field.name != keyword or field.dtype != String for field in fields):
+            raise ConfigurationError(
+                f"space {name}: keyword field {keyword!r} is not a String field; add it to fields="
+            )
     if revision < 1:
         raise ConfigurationError(f"space {name}: revision {revision}: revisions count from 1")
     further = tuple(queries)
@@ -174,6 +189,8 @@ def embedding_view(
                 vector_index=True,
                 vector_length=contract.dimension,
                 vector_search_metric=contract.metric,
+                # Feast updates a view's source only along with its fields, so the field says which version it is.
+                tags={TAG_CONTRACT_HASH: contract.hash, TAG_REVISION: str(revision)},
             ),
             *fields,
         ],
@@ -196,6 +213,7 @@ def embedding_view(
             TAG_INPUT_KIND: "vector" if vectors is not None else "raw",
             TAG_INDEX: json.dumps(index or {"index_type": "HNSW", "M": 16, "efConstruction": 200}),
             TAG_REVISION: str(revision),
+            **({TAG_KEYWORD_FIELDS: json.dumps(list(keywords))} if keywords else {}),
         },
     )
 
@@ -266,6 +284,8 @@ def _read_tags(view: FeatureView) -> EmbeddingSpace:
         log_path=log_folder(view),
         index=dict(json.loads(tags[TAG_INDEX])),
         revision=int(tags.get(TAG_REVISION, "1")),
+        keyword_fields=tuple(_json_list(tags.get(TAG_KEYWORD_FIELDS, "[]"), str)),
+        partition_key=tags.get(TAG_PARTITION_KEY, ""),
     )
 
 

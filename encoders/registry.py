@@ -66,8 +66,22 @@ class EncoderRegistry:
 
 
 REGISTRY = EncoderRegistry(
-    served={"text": "encoders.text:TextEncoder", "image": "encoders.image:ImageEncoder"},
-    towers={"text": "encoders.towers.text:TextTower", "image": "encoders.towers.image:ImageTower"},
+    served={
+        "text": "encoders.text:TextEncoder",
+        "image": "encoders.image:ImageEncoder",
+        "audio": "encoders.audio:AudioEncoder",
+        "video": "encoders.video:VideoEncoder",
+        "fused": "encoders.fused:FusedEncoder",
+        "sequence": "encoders.sequence:SequenceEncoder",
+    },
+    towers={
+        "text": "encoders.towers.text:TextTower",
+        "image": "encoders.towers.image:ImageTower",
+        "audio": "encoders.towers.audio:AudioTower",
+        "video": "encoders.towers.video:VideoTower",
+        "fused": "encoders.towers.fused:FusedTower",
+        "sequence": "encoders.towers.sequence:SequenceTower",
+    },
 )
 
 

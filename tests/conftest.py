@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 
+import pytest
+
 pytest_plugins = [name for name in ("tests.triton_fixtures", "tests.milvus_fixtures") if find_spec(name)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Locks of the stores under test, and of their child processes, in a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONNECTOR_STATE_FOLDER", str(tmp_path_factory.mktemp("state")))
+        yield

@@ -11,7 +11,7 @@ import warnings
 import typer
 from typer.main import get_command
 
-from connector.cli import apply, dead_letters, encoders, ingest, init, pretrain, search, spaces, stack
+from connector.cli import apply, dead_letters, encoders, ingest, init, plan, pretrain, search, spaces, stack, versions
 from connector.cli.options import OWN_PROCESS
 from connector.errors import ConnectorError
 
@@ -38,7 +38,7 @@ def build() -> typer.Typer:
     ) -> None:
         pass
 
-    for group in (init, apply, stack, ingest, search, spaces, encoders, pretrain, dead_letters):
+    for group in (init, plan, apply, stack, ingest, search, spaces, versions, encoders, pretrain, dead_letters):
         group.register(app)
     return app
 

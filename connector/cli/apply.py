@@ -31,6 +31,8 @@ def register(app: typer.Typer) -> None:
             )
             for view in report.content_views:
                 typer.echo(f"content view {view}")
+        for line in report.candidates:
+            note(line)
         for problem in report.problems:
             note(f"problem: {problem}")
         if report.problems:

@@ -50,6 +50,23 @@ class Batch:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def end(self) -> int:
+        """Position after its last row, a broken one included."""
+        return max((int(position) + 1 for position in (*self.rows[-1:], *self.broken)), default=0)
+
+    def between(self, first: int, stop: int | None) -> Batch | None:
+        """Its rows from `first` on and before `stop`; None where there are none."""
+        low = int(np.searchsorted(self.rows, first))
+        high = len(self.rows) if stop is None else int(np.searchsorted(self.rows, stop))
+        broken = {row: why for row, why in self.broken.items() if first <= row and (stop is None or row < stop)}
+        if high - low == len(self.rows) and len(broken) == len(self.broken):
+            return self if len(self.rows) or broken else None
+        if low >= high and not broken:
+            return None
+        cells = {name: column.slice(low, max(high - low, 0)) for name, column in self.columns.items()}
+        return Batch(self.rows[low:high], cells, broken)
+
 
 @dataclass
 class CheckedBatch:

@@ -25,20 +25,27 @@ class Catalogue:
         columns: as the connector names them: the catalogue's own names and those that `mapping` adds.
         total_rows: where every reader knows.
         location: folder that relative media paths start from; None for a catalogue in memory.
+        files: those it is read from; none for a catalogue in memory.
     """
 
     name: str
     columns: tuple[str, ...]
     total_rows: int | None
     location: Location | None
+    files: Sequence[CatalogueFile] = ()
     _readers: Sequence[Reader] = field(repr=False, default=())
     _mapping: Mapping[str, str] = field(repr=False, default_factory=dict)
 
-    def batches(self, columns: Sequence[str], batch_rows: int) -> Iterator[Batch]:
+    def batches(
+        self, columns: Sequence[str], batch_rows: int, *, first: int = 0, stop: int | None = None
+    ) -> Iterator[Batch]:
         """Batches of at most `batch_rows` rows.
 
         Args:
             columns: connector names; those that the catalogue lacks are left out.
+            first: rows before this one are left out. Where it ended a batch once, the batches after it are the same
+                again; Parquet is not read as far as its row groups allow.
+            stop: rows from this one on are left out.
 
         Raises:
             CatalogueError: a file breaks off or is corrupt.
@@ -47,12 +54,22 @@ class Catalogue:
         needed = tuple(dict.fromkeys(sources.values()))
         start = 0
         for reader in self._readers:
+            if stop is not None and start >= stop:
+                return
+            if reader.rows is not None and start + reader.rows <= first:
+                start += reader.rows
+                continue
             end = 0
-            for batch in reader.batches(needed, batch_rows):
-                end = max(end, *(int(p) + 1 for p in (*batch.rows[-1:], *batch.broken)), 0)
+            for batch in reader.batches(needed, batch_rows, max(first - start, 0)):
+                end = max(end, batch.end)
                 cells = {name: batch.columns[old] for name, old in sources.items() if old in batch.columns}
-                yield Batch(batch.rows + start, cells, {p + start: reason for p, reason in batch.broken.items()})
-                del batch, cells
+                broken = {p + start: reason for p, reason in batch.broken.items()}
+                moved = Batch(batch.rows + start, cells, broken).between(first, stop)
+                if moved is not None:
+                    yield moved
+                del batch, cells, moved
+                if stop is not None and start + end >= stop:
+                    return
             start += end
 
     def require(self, column: str, what: str, remedy: str) -> None:
@@ -79,9 +96,11 @@ def open_catalogue(
         CatalogueError: nothing there, a format that cannot be read, a broken file, or a mapped column that is absent.
     """
     location: Location | None = None
+    files: tuple[CatalogueFile, ...] = ()
     if isinstance(source, (str, Path)):
         name = str(source)
-        files, location = find_files(source, storage_options)
+        found, location = find_files(source, storage_options)
+        files = tuple(found)
         readers: list[Reader] = [_file_reader(file) for file in files]
     else:
         name = f"the given {type(source).__name__}"
@@ -98,6 +117,7 @@ def open_catalogue(
         columns=tuple(dict.fromkeys((*own, *mapping))),
         total_rows=None if None in counts else sum(count or 0 for count in counts),
         location=location,
+        files=files,
         _readers=readers,
         _mapping=mapping,
     )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connector.errors import CatalogueError, ConfigurationError
+from connector.stores.durable import DurableFolder
 
 SCHEMA = pa.schema(
     [
@@ -27,7 +28,7 @@ SCHEMA = pa.schema(
         ("event_timestamp", pa.timestamp("us", "UTC")),
     ]
 )
-_BUFFERED = 4096
+BUFFERED = 4096
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -53,62 +54,91 @@ class DeadLetter:
     event: datetime | None
 
 
+class Segments(Protocol):
+    """Where letters are kept until the table is whole; `RunFolder` is one."""
+
+    def write_letters(self, segment: int, table: pa.Table) -> None:
+        """Keep one segment, replacing an earlier one of that number."""
+
+    def read_letters(self, segments: int) -> Iterator[pa.Table]:
+        """The first so many segments."""
+
+
 class DeadLetterWriter:
-    """Writes `<folder>/<run_id>.parquet`, which appears whole at `finish` or not at all.
+    """Writes `<folder>/<run_id>.parquet`, which appears whole at `publish` or not at all.
+
+    Until then letters are kept in segments, one for each `commit`, so that they outlive the process with the rest of
+    what its run has done.
 
     Raises:
         ConfigurationError: a run id that is no plain file name.
     """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
-        if not _RUN_ID.fullmatch(run_id):
-            raise ConfigurationError(f"run id {run_id!r}: use letters, digits, '.', '_' and '-', at most 100 of them")
+    def __init__(self, folder: Path, run_id: str, segments: Segments) -> None:
+        require_run_id(run_id)
         self._run_id = run_id
         self._file = folder / f"{run_id}.parquet"
-        self._temporary = folder / f".{run_id}.{os.getpid()}.tmp"
+        self._segments = segments
         self._buffer: list[DeadLetter] = []
-        self._writer: pq.ParquetWriter | None = None
+        self.committed = 0
         self.counts: dict[str, int] = {}
-        self.total = 0
 
-    def add(self, letters: Iterable[DeadLetter]) -> None:
-        """Take letters; they reach the disk in groups."""
-        for letter in letters:
-            self._buffer.append(letter)
-            self.total += 1
-            self.counts[letter.kind] = self.counts.get(letter.kind, 0) + 1
-        if len(self._buffer) >= _BUFFERED:
-            self._spill()
-
-    def finish(self) -> Path | None:
-        """Publish the table → its path, or None (and no file) where no row was left out."""
-        self._spill()
-        if self._writer is None:
-            return None
-        self._writer.close()
-        self._writer = None
-        with self._temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        self._temporary.replace(self._file)
+    @property
+    def path(self) -> Path:
+        """Where the table is once it is published."""
         return self._file
 
-    def abort(self) -> None:
-        """Leave nothing behind; after `finish`, a no-op."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        self._temporary.unlink(missing_ok=True)
+    @property
+    def total(self) -> int:
+        """Letters taken, those of earlier processes included."""
+        return sum(self.counts.values())
 
-    def _spill(self) -> None:
+    @property
+    def many(self) -> bool:
+        """Whether so many wait that they should be committed."""
+        return len(self._buffer) >= BUFFERED
+
+    def resume(self, segments: int, counts: Mapping[str, int]) -> None:
+        """Go on after so many segments, with so many letters of each kind in them."""
+        self.committed, self.counts = segments, dict(counts)
+
+    def add(self, letters: Iterable[DeadLetter]) -> None:
+        """Take letters; they are kept from the next `commit` on."""
+        for letter in letters:
+            self._buffer.append(letter)
+            self.counts[letter.kind] = self.counts.get(letter.kind, 0) + 1
+
+    def commit(self) -> None:
+        """Keep what was added since the last time."""
         if not self._buffer:
             return
-        if self._writer is None:
-            self._temporary.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pq.ParquetWriter(self._temporary, SCHEMA)
         values = zip(*((self._run_id, *astuple(letter)) for letter in self._buffer), strict=True)
         arrays = [pa.array(column, field.type) for column, field in zip(values, SCHEMA, strict=True)]
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA))
+        self._segments.write_letters(self.committed, pa.Table.from_arrays(arrays, schema=SCHEMA))
+        self.committed += 1
         self._buffer.clear()
+
+    def publish(self) -> Path | None:
+        """Put all segments in one table → its path, or None (and no file) where no row was left out.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        if not self.committed:
+            return None
+        DurableFolder(self._file.parent).write(self._file.name, self._merge)
+        return self._file
+
+    def _merge(self, file: BinaryIO) -> None:
+        with pq.ParquetWriter(file, SCHEMA) as writer:
+            for table in self._segments.read_letters(self.committed):
+                writer.write_table(table)
+
+
+def require_run_id(run_id: str) -> None:
+    """Raise `ConfigurationError` where a run id is no plain file name."""
+    if not _RUN_ID.fullmatch(run_id):
+        raise ConfigurationError(f"run id {run_id!r}: use letters, digits, '.', '_' and '-', at most 100 of them")
 
 
 def clean_dead_letters(folder: Path) -> int:

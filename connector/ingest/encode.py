@@ -62,7 +62,8 @@ class ReadyVectors(VectorSource):
         count = int(candidates[-1]) + 1 if len(candidates) else 0
         column = columns.get(name, pa.nulls(count))
         rows, vectors, failures = read_vectors(column, contract.dimension, contract.metric, candidates)
-        return Vectors(rows, vectors, 0, as_problems(failures, "bad vector", name, self._space.name))
+        absent = len(candidates) - len(rows) - len(failures)
+        return Vectors(rows, vectors, absent, as_problems(failures, "bad vector", name, self._space.name))
 
 
 class EncodedVectors(VectorSource):

@@ -32,8 +32,11 @@ class Reader(ABC):
     rows: int | None = None
 
     @abstractmethod
-    def batches(self, columns: Sequence[str], batch_rows: int) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], batch_rows: int, first: int = 0) -> Iterator[Batch]:
         """Batches of at most `batch_rows` rows with those of `columns` that the file has; positions from 0.
+
+        Args:
+            first: where one of its batches begins; those before it are not needed, and may come all the same.
 
         Raises:
             CatalogueError: the file breaks off or is corrupt.
@@ -64,9 +67,9 @@ class ParquetReader(Reader):
         self.rows = metadata.num_rows
         self._metadata = metadata
 
-    def batches(self, columns: Sequence[str], batch_rows: int) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], batch_rows: int, first: int = 0) -> Iterator[Batch]:
         wanted = [name for name in columns if name in self.columns]
-        done = 0
+        groups, done = self._groups_from(first)
         with self._file.open() as handle:
             try:
                 parquet = pq.ParquetFile(handle, buffer_size=_PAGE_BUFFER, pre_buffer=False)
@@ -74,13 +77,26 @@ class ParquetReader(Reader):
                     yield from _empty_rows(self.rows or 0, batch_rows)
                     return
                 rows = self._fitting_rows(wanted, batch_rows)
-                for table in parquet.iter_batches(batch_size=rows, columns=wanted, use_threads=False):
+                tables = parquet.iter_batches(batch_size=rows, row_groups=groups, columns=wanted, use_threads=False)
+                if done:
+                    tables, done = _cut_anew(tables, first - done, rows), first
+                for table in tables:
                     yield from slices(table, wanted, rows, done)
                     done += table.num_rows
             except Exception as error:
                 raise CatalogueError(
                     f"{self._file.path}: broken Parquet after row {done} ({cause(error)}); export it again"
                 ) from error
+
+    def _groups_from(self, first: int) -> tuple[list[int], int]:
+        """Row groups from the one that holds row `first`, and the position of their first row."""
+        before = 0
+        for group in range(self._metadata.num_row_groups):
+            rows = self._metadata.row_group(group).num_rows
+            if before + rows > first:
+                return list(range(group, self._metadata.num_row_groups)), before
+            before += rows
+        return [], before
 
     def _fitting_rows(self, columns: Sequence[str], batch_rows: int) -> int:
         """Fewer rows at once where cells are big: a batch should stay under `BATCH_BYTES`."""
@@ -104,7 +120,7 @@ class ArrowReader(Reader):
         with file.open() as handle:
             self.columns = tuple(self._open(handle).schema.names)
 
-    def batches(self, columns: Sequence[str], batch_rows: int) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], batch_rows: int, first: int = 0) -> Iterator[Batch]:
         done = 0
         with self._file.open() as handle:
             reader = self._open(handle)
@@ -153,3 +169,24 @@ def _check_layout(table: pa.RecordBatch) -> None:
 def _empty_rows(total: int, batch_rows: int) -> Iterator[Batch]:
     for first in range(0, total, batch_rows):
         yield Batch(np.arange(first, min(first + batch_rows, total), dtype=np.int64), {})
+
+
+def _cut_anew(tables: Iterator[pa.RecordBatch], skip: int, rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows without the first `skip`, in batches of `rows`."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for table in tables:
+        left_out = min(skip, table.num_rows)
+        skip -= left_out
+        waiting.append(table.slice(left_out))
+        count += table.num_rows - left_out
+        if count >= rows:
+            whole = _joined(waiting)
+            yield whole.slice(0, rows)
+            waiting, count = [whole.slice(rows)], count - rows
+    if count:
+        yield _joined(waiting)
+
+
+def _joined(tables: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.Table.from_batches(tables).combine_chunks().to_batches()[0]

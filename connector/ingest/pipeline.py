@@ -16,19 +16,21 @@ from connector.config import IngestSettings
 from connector.errors import StrictIngestError
 from connector.ingest.batch import CheckedBatch, Problem
 from connector.ingest.catalogue import Catalogue, open_catalogue
-from connector.ingest.dead_letters import DeadLetter, DeadLetterWriter, clean_dead_letters
+from connector.ingest.dead_letters import DeadLetter, clean_dead_letters, require_run_id
 from connector.ingest.encode import EncodedVectors, ReadyVectors, VectorSource
+from connector.ingest.identity import fingerprint, run_identity
 from connector.ingest.media import MediaSource
-from connector.ingest.online import store_rows
 from connector.ingest.preflight import Plan, common_key, make_plans
 from connector.ingest.report import IngestReport, Progress
 from connector.ingest.rows import ViewRows, view_rows
+from connector.ingest.runs import open_run
 from connector.ingest.stages import StageClock, WriteBehind, read_ahead
 from connector.ingest.targets import ViewTarget
-from connector.ingest.validate import RowChecks
+from connector.ingest.validate import DELETED, RowChecks
 from connector.ingest.writer import FinishedBatch, ViewWriter
 from connector.spaces import EVENT_TIMESTAMP
 from connector.stores.base import VectorStore
+from connector.stores.feast_values import store_rows
 from encoders.base import Encoder
 from encoders.contract import EncoderContract
 
@@ -52,6 +54,7 @@ def ingest_catalogue(
     allow_remote_media: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     strict: bool = False,
+    restart: bool = False,
     progress: Progress | None = None,
     run_id: str | None = None,
     now: datetime | None = None,
@@ -59,7 +62,11 @@ def ingest_catalogue(
     """Read a catalogue, encode it, and write it to the offline logs and the vector store.
 
     Views are independent: a row with a broken picture still gets its text vector. Rows that cannot be used go to the
-    dead-letter table with a reason. Running again after a death at any point ends in the same state of the store.
+    dead-letter table with a reason.
+
+    A run writes down how far it is whenever a part is in the logs and in the store. Killed at any point and started
+    again with the same catalogue file and arguments, it goes on from there, under the id and the time of its first
+    start, and ends as it would have ended undisturbed. A catalogue in memory begins anew.
 
     Args:
         source: what `open_catalogue` takes.
@@ -75,20 +82,19 @@ def ingest_catalogue(
         allow_remote_media: whether media cells may be URLs outside the catalogue's folder.
         storage_options: for fsspec.
         strict: raise at the first bad row.
+        restart: begin anew, whatever an earlier start has done.
         progress: told about rows done.
         run_id: names log parts and dead letters; the same id and catalogue again replaces its own parts.
         now: the run's start; the default event time, and the created time of every row.
 
     Raises:
-        CatalogueError: the catalogue cannot be read, or lacks the key.
+        CatalogueError: the catalogue cannot be read, or lacks the key; or another process is at the same run.
         ConfigurationError, SchemaMismatchError, ContractMismatchError, StoreUnavailableError, ServerUnavailableError:
             found before anything is written where that can be known; later, what is written so far stays.
         StrictIngestError: a bad row under `strict`; nothing of its batch is written.
     """
-    clock, started = StageClock(), time.perf_counter()
+    clock, began = StageClock(), time.perf_counter()
     settings = settings or IngestSettings()
-    now = _utc(now)
-    run_id = run_id or f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     join_key = common_key(targets)
     columns = dict(mapping or {})
     if key is not None and key != join_key.name:
@@ -99,15 +105,38 @@ def ingest_catalogue(
         catalogue.require(event_timestamp, "event times", "check event_timestamp=")
     elif EVENT_TIMESTAMP in catalogue.columns:
         event_timestamp = EVENT_TIMESTAMP
-    letters = DeadLetterWriter(dead_letter_dir, run_id)
+    if run_id is not None:
+        require_run_id(run_id)
     plans, views = make_plans(catalogue, targets, store, encoder_for)
+    arguments = {
+        "mapping": columns,
+        "event_timestamp": event_timestamp,
+        "media": [None if media_root is None else str(media_root), allow_remote_media],
+        "strict": strict,
+        "settings": settings.model_dump(),
+        "given": [run_id, None if now is None else _utc(now).isoformat()],
+    }
+    identity = run_identity(fingerprint(catalogue.files), plans, arguments) if catalogue.files else None
+    now = _utc(now)
+    run_id = run_id or f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     clean_dead_letters(dead_letter_dir)
     for plan in plans:
         plan.target.log.clean()
-    report = IngestReport(run_id=run_id, source=catalogue.name, views=views)
-    writer = ViewWriter(plans, store, letters, views, run_id=run_id, strict=strict, clock=clock, to_store=_store_rows)
     with ExitStack() as stack:
-        stack.callback(letters.abort)
+        run = stack.enter_context(
+            open_run(
+                plans,
+                identity=identity,
+                run_id=run_id,
+                now=now,
+                source=catalogue.name,
+                dead_letter_dir=dead_letter_dir,
+                restart=restart,
+            )
+        )
+        state = run.state
+        report = IngestReport(run_id=state.run_id, source=catalogue.name, resumed=run.resumed, views=views)
+        writer = ViewWriter(plans, store, run, strict=strict, clock=clock, to_store=_store_rows)
         media = MediaSource(
             catalogue.location,
             media_root=media_root,
@@ -116,42 +145,51 @@ def ingest_catalogue(
             storage_options=storage_options,
         )
         stack.callback(media.close)
-        checks = RowChecks(join_key, event_timestamp, now)
+        checks = RowChecks(join_key, event_timestamp, state.started, run.deleted)
         stack.callback(checks.close)
         if progress is not None:
             progress.start(catalogue.total_rows)
+            if run.resumed:
+                progress.advance(run.resumed)
         behind = WriteBehind(writer.take, 2)
         stack.callback(behind.abandon)
         sources = {plan.target.name: _vector_source(plan, media, settings, clock) for plan in plans}
-        needed = dict.fromkeys(column for plan in plans for column in plan.columns)
-        needed[join_key.name] = None
-        if event_timestamp is not None:
-            needed[event_timestamp] = None
-        batches = _checked(catalogue, tuple(needed), settings.batch_rows, checks, clock)
+        judged = dict.fromkeys((join_key.name, event_timestamp) if event_timestamp is not None else (join_key.name,))
+        needed = {**dict.fromkeys(column for plan in plans for column in plan.columns), **judged}
+        batches = _checked(catalogue, tuple(needed), tuple(judged), settings.batch_rows, checks, clock, state.position)
         ahead = stack.enter_context(read_ahead(batches, 1))
-        for checked, rows in stack.enter_context(closing(_filled(ahead, plans, sources, now))):
+        for checked, rows in stack.enter_context(closing(_filled(ahead, plans, sources, state.started))):
             finished = _finish(checked, rows)
-            report.rows += len(checked.batch) + len(checked.batch.broken)
             if strict and finished.letters:
                 raise StrictIngestError(_first_fault(catalogue.name, finished.letters))
             behind.put(finished)
             if progress is not None:
-                progress.advance(len(checked.batch) + len(checked.batch.broken))
+                progress.advance(finished.rows)
             del checked, rows, finished
         behind.finish()
         writer.flush()
-        path = letters.finish()
-    report.dead_letters, report.reasons = letters.total, dict(letters.counts)
+        path = run.finish()
+        run.fill(report)
     report.dead_letter_path = None if path is None else str(path)
-    report.seconds = time.perf_counter() - started
+    report.seconds = time.perf_counter() - began
     report.stages = {name: round(seconds, 4) for name, seconds in sorted(clock.seconds.items())}
     return report
 
 
 def _checked(
-    catalogue: Catalogue, columns: Sequence[str], batch_rows: int, checks: RowChecks, clock: StageClock
+    catalogue: Catalogue,
+    columns: Sequence[str],
+    judged: Sequence[str],
+    batch_rows: int,
+    checks: RowChecks,
+    clock: StageClock,
+    done: int,
 ) -> Iterator[CheckedBatch]:
-    for batch in clock.timed(catalogue.batches(columns, batch_rows), "read"):
+    """Batches from row `done` on. Those before are read for their keys and times alone, which later rows may repeat."""
+    if done:
+        for batch in clock.timed(catalogue.batches(judged, batch_rows, stop=done), "read again"):
+            checks.check(batch)
+    for batch in clock.timed(catalogue.batches(columns, batch_rows, first=done), "read"):
         with clock.measure("check"):
             checked = checks.check(batch)
         del batch
@@ -212,13 +250,14 @@ def _finish(checked: CheckedBatch, views: dict[str, ViewRows]) -> FinishedBatch:
     letters = [DeadLetter(row, None, None, None, "broken row", why, None) for row, why in batch.broken.items()]
     letters += [_letter(checked, problem) for problem in problems]
     letters.sort(key=lambda letter: letter.row)
-    return FinishedBatch(views, letters, len(batch.broken) + len(checked.problems))
+    left_out = len(batch.broken) + len(checked.problems)
+    return FinishedBatch(views, letters, left_out, len(batch) + len(batch.broken), batch.end)
 
 
 def _letter(checked: CheckedBatch, problem: Problem) -> DeadLetter:
     return DeadLetter(
         row=int(checked.batch.rows[problem.index]),
-        key=checked.key_text(problem.index),
+        key=None if problem.kind == DELETED else checked.key_text(problem.index),
         space=problem.view or None,
         column=problem.column or None,
         kind=problem.kind,

@@ -45,17 +45,19 @@ class IngestReport:
 
     Attributes:
         rows: read from the catalogue, broken ones included.
+        resumed: rows of those that an earlier start of the run had done; counts of views and letters include them.
         views: by name.
         dead_letters: rows of the dead-letter table.
         dead_letter_path: the table, or None where no row was left out.
         reasons: dead letters by kind.
-        seconds: whole run; `rows_per_second` follows.
+        seconds: since this start; `rows_per_second` follows.
         stages: seconds in each stage. Stages overlap, so they add up to more than `seconds`.
     """
 
     run_id: str
     source: str
     rows: int = 0
+    resumed: int = 0
     views: dict[str, ViewReport] = field(default_factory=dict)
     dead_letters: int = 0
     dead_letter_path: str | None = None
@@ -65,8 +67,8 @@ class IngestReport:
 
     @property
     def rows_per_second(self) -> float:
-        """Catalogue rows for each second of the run."""
-        return self.rows / self.seconds if self.seconds else 0.0
+        """Catalogue rows for each second since this start."""
+        return (self.rows - self.resumed) / self.seconds if self.seconds else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -77,6 +79,8 @@ class IngestReport:
             f"{self.source}: {self.rows:,} rows in {self.seconds:.1f} s ({self.rows_per_second:,.0f} rows/s), "
             f"run {self.run_id}"
         ]
+        if self.resumed:
+            lines.append(f"  resumed: {self.resumed:,} rows were done before")
         width = max((len(name) for name in self.views), default=0)
         lines += [f"  {name:<{width}}  {_view_line(view)}" for name, view in self.views.items()]
         if self.dead_letters:

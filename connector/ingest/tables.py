@@ -26,7 +26,7 @@ class ArrowTableReader(Reader):
         self.columns = tuple(self._source.schema.names)
         self.rows = source.num_rows if isinstance(source, (pa.Table, pa.RecordBatch)) else None
 
-    def batches(self, columns: Sequence[str], batch_rows: int) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], batch_rows: int, first: int = 0) -> Iterator[Batch]:
         done = 0
         try:
             for table in self._record_batches(batch_rows):
@@ -54,7 +54,7 @@ class FrameReader(Reader):
         self.columns = tuple(str(name) for name in frame.columns)
         self.rows = len(frame)
 
-    def batches(self, columns: Sequence[str], batch_rows: int) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], batch_rows: int, first: int = 0) -> Iterator[Batch]:
         for first in range(0, len(self._frame), batch_rows):
             part = self._frame.iloc[first : first + batch_rows]
             cells = {
@@ -73,7 +73,7 @@ class RecordsReader(Reader):
         self.columns = tuple(dict.fromkeys(name for record in records for name in record))
         self.rows = len(records)
 
-    def batches(self, columns: Sequence[str], batch_rows: int) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], batch_rows: int, first: int = 0) -> Iterator[Batch]:
         for first in range(0, len(self._records), batch_rows):
             part = self._records[first : first + batch_rows]
             cells = {name: tolerant_array([r.get(name) for r in part]) for name in columns if name in self.columns}

@@ -13,10 +13,20 @@ if TYPE_CHECKING:
 
 
 class Log(Protocol):
-    """The durable log of one view; `connector.stores.OfflineLog` is one."""
+    """The durable log of one view; `connector.stores.OfflineLog` is one.
+
+    Attributes:
+        folder: path or URL; runs keep their progress in it. Empty for a log that has no place: its runs keep it with
+            the dead letters.
+    """
+
+    folder: str
 
     def append(self, table: pa.Table, part: str) -> Any:
         """Write `table` as the part of that name, replacing an earlier part of the same name."""
+
+    def drop_part(self, part: str) -> Any:
+        """Remove one part."""
 
     def clean(self) -> Any:
         """Remove what a run that died left half written."""

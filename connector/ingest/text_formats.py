@@ -44,7 +44,7 @@ class CsvReader(Reader):
             except UnicodeError as error:
                 raise CatalogueError(f"{file.path}: its header is not UTF-8; save it as UTF-8") from error
 
-    def batches(self, columns: Sequence[str], batch_rows: int) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], batch_rows: int, first: int = 0) -> Iterator[Batch]:
         wanted = [name for name in columns if name in self.columns]
         skipped: dict[int, str] = {}
         position = 0
@@ -106,7 +106,7 @@ class JsonLinesReader(Reader):
                 break
         self.columns = tuple(names)
 
-    def batches(self, columns: Sequence[str], batch_rows: int) -> Iterator[Batch]:
+    def batches(self, columns: Sequence[str], batch_rows: int, first: int = 0) -> Iterator[Batch]:
         wanted = [name for name in columns if name in self.columns]
         rows: list[int] = []
         records: list[dict[str, Any]] = []

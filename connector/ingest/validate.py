@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 
 import numpy as np
@@ -14,6 +15,13 @@ from connector.ingest.cells import UTC_MICROSECONDS, cast_key, event_times
 from connector.ingest.duplicates import SeenKeys
 from connector.spaces import FieldSpec
 
+DELETED = "deleted"
+
+
+def key_hash(key: str | int) -> str:
+    """SHA-256 of a key as text, in hexadecimal: how a deleted key is remembered without being kept."""
+    return hashlib.sha256(str(key).encode("utf-8", "surrogatepass")).hexdigest()
+
 
 class RowChecks:
     """Row-level checks of one run.
@@ -25,12 +33,20 @@ class RowChecks:
         join_key: name and Feast type of the key.
         event_column: column of event times; None gives every row `now`.
         now: event time of rows without one of their own.
+        deleted: hashes (`key_hash`) of keys that were deleted after the run began; it leaves them out.
     """
 
-    def __init__(self, join_key: FieldSpec, event_column: str | None, now: datetime) -> None:
+    def __init__(
+        self,
+        join_key: FieldSpec,
+        event_column: str | None,
+        now: datetime,
+        deleted: frozenset[str] = frozenset(),
+    ) -> None:
         self._key = join_key
         self._event_column = event_column
         self._now = now
+        self._deleted = deleted
         self._seen = SeenKeys()
 
     def check(self, batch: Batch) -> CheckedBatch:
@@ -50,6 +66,9 @@ class RowChecks:
         for problem in self._repeats(batch, keys, events, np.flatnonzero(valid)):
             by_row[problem.index] = problem
             valid[problem.index] = False
+        for index in self._gone(keys, np.flatnonzero(valid)):
+            by_row[index] = Problem(index, DELETED, "deleted while this run stood still", self._key.name)
+            valid[index] = False
         return CheckedBatch(batch, keys, found, events, valid, list(by_row.values()))
 
     def close(self) -> None:
@@ -61,6 +80,11 @@ class RowChecks:
             return pa.repeat(pa.scalar(self._now, UTC_MICROSECONDS), len(batch)), {}
         column = batch.columns.get(self._event_column, pa.nulls(len(batch), UTC_MICROSECONDS))
         return event_times(column)
+
+    def _gone(self, keys: pa.Array, indices: NDArray[np.int64]) -> list[int]:
+        if not self._deleted:
+            return []
+        return [int(index) for index in indices if key_hash(keys[int(index)].as_py()) in self._deleted]
 
     def _repeats(self, batch: Batch, keys: pa.Array, events: pa.Array, indices: NDArray[np.int64]) -> list[Problem]:
         taken = pa.array(indices)

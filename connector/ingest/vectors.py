@@ -20,26 +20,29 @@ def read_vectors(
     """Vectors of the candidate rows.
 
     Args:
-        column: lists of numbers of any width, or text holding a JSON list.
+        column: lists of numbers of any width, or text holding a JSON list. A null, and an empty text, is no vector:
+            the row lacks the modality.
         candidates: int64, rows to read.
 
     Returns:
         the rows that hold a vector (int64 [m], ascending), their vectors (float32 [m, dimension]), and
-        row → reason for the other candidates.
+        row → reason for those whose vector cannot be used; candidates in neither have none.
     """
     failures: dict[int, str] = {}
     taken = column.take(pa.array(candidates))
     if is_text(taken.type):
         taken = _parse(taken)
+    if pt.is_null(taken.type):
+        return _nothing(dimension, {})
+    present = np.flatnonzero(np.asarray(taken.is_valid()))
+    if len(present) < len(taken):
+        candidates, taken = candidates[present], taken.take(pa.array(present))
     if not _is_list(taken.type):
-        reason = "null vector" if pt.is_null(taken.type) else f"a {taken.type} is no vector; give a list of numbers"
+        reason = f"a {taken.type} is no vector; give a list of numbers"
         return _nothing(dimension, {int(row): reason for row in candidates})
-    nulls = np.asarray(taken.is_null())
-    lengths = np.asarray(pc.fill_null(pc.list_value_length(taken), -1))
+    lengths = np.asarray(pc.list_value_length(taken))
     for at in np.flatnonzero(lengths != dimension):
-        failures[int(candidates[at])] = (
-            "null vector" if nulls[at] else f"{lengths[at]} numbers, the space has dimension {dimension}"
-        )
+        failures[int(candidates[at])] = f"{lengths[at]} numbers, the space has dimension {dimension}"
     fitting = np.flatnonzero(lengths == dimension)
     try:
         values = pc.list_flatten(taken.take(pa.array(fitting)) if len(fitting) < len(taken) else taken)
@@ -87,6 +90,8 @@ def _parse_one(text: str | bytes | None) -> list[float] | None:
         return None
     try:
         values = json.loads(text)
+        if values is None:
+            return None
         return [float("nan") if value is None else float(value) for value in values]
     except (ValueError, TypeError, RecursionError, OverflowError):
         return []

@@ -11,35 +11,45 @@ from numpy.typing import NDArray
 
 from connector.errors import BadRowsError, StrictIngestError
 from connector.ingest.batch import MAX_KEY_SHOWN, plain
-from connector.ingest.dead_letters import DeadLetter, DeadLetterWriter
-from connector.ingest.preflight import Plan
-from connector.ingest.report import ViewReport
+from connector.ingest.dead_letters import DeadLetter
+from connector.ingest.preflight import MEDIA, Plan
 from connector.ingest.rows import ViewRows
+from connector.ingest.runs import Run
 from connector.ingest.stages import StageClock
 from connector.spaces import EVENT_TIMESTAMP
 from connector.stores.base import VectorStore
 
-# Parts of a few thousand rows: small ones make slow logs and slow upserts, large ones cost memory.
+# Parts of a few thousand rows: small ones make slow logs and slow upserts, large ones cost memory, and are encoded
+# again by whoever carries on a run that died within one.
 PART_ROWS = 4096
+MEDIA_PART_ROWS = 1024
 PART_BYTES = 16 * 1024 * 1024
 
 
 @dataclass
 class FinishedBatch:
-    """Rows of a batch by view, its dead letters, and how many of its rows were left out of every view."""
+    """Rows of a batch by view, its dead letters, and how many of its rows were left out of every view.
+
+    Attributes:
+        rows: rows of the catalogue that it stands for, broken ones included.
+        end: position after the last of them.
+    """
 
     views: dict[str, ViewRows]
     letters: list[DeadLetter] = field(default_factory=list)
     left_out: int = 0
+    rows: int = 0
+    end: int = 0
 
 
 class ViewWriter:
-    """Writes finished batches, in order.
+    """Writes finished batches, in order, and commits the run's state after each part.
 
-    A part's name follows from the run's id and its number, so that the same run again replaces its own parts.
+    A part's name follows from the run's id and its number, so that a run that is carried on replaces the parts it had
+    not committed.
 
     Args:
-        reports: of the views; counts are added to them once the store has the rows.
+        run: from whose state it goes on; counts are added to it once the store has the rows.
         to_store: turns a view's table into the rows of its collection.
     """
 
@@ -47,55 +57,65 @@ class ViewWriter:
         self,
         plans: Sequence[Plan],
         store: VectorStore,
-        letters: DeadLetterWriter,
-        reports: dict[str, ViewReport],
+        run: Run,
         *,
-        run_id: str,
         strict: bool,
         clock: StageClock,
         to_store: Callable[[pa.Table, Plan], pa.Table],
     ) -> None:
         self._plans = {plan.target.name: plan for plan in plans}
         self._store = store
-        self._letters = letters
-        self._reports = reports
-        self._run_id = run_id
+        self._run, self._state, self._letters = run, run.state, run.letters
         self._clock = clock
         self._to_store = to_store
         self._strict = strict
         self._waiting: dict[str, list[ViewRows]] = {name: [] for name in self._plans}
-        self._part = 0
+        self._part_rows = MEDIA_PART_ROWS if any(_encodes_media(plan) for plan in plans) else PART_ROWS
 
     def take(self, batch: FinishedBatch) -> None:
         """Take one batch, and write when enough has come together."""
         self._letters.add(batch.letters)
         for name, rows in batch.views.items():
-            report = self._reports[name]
-            report.encoded += rows.encoded
-            report.absent += rows.absent
-            report.dead += batch.left_out + len(rows.problems)
+            counts = self._state.views[name]
+            counts["encoded"] += rows.encoded
+            counts["absent"] += rows.absent
+            counts["dead"] += batch.left_out + len(rows.problems)
             if rows.table.num_rows:
                 self._waiting[name].append(rows)
-        if any(_is_full(waiting) for waiting in self._waiting.values()):
+        self._state.rows += batch.rows
+        self._state.position = max(self._state.position, batch.end)
+        if self._letters.many or any(self._is_full(waiting) for waiting in self._waiting.values()):
             self.flush()
 
     def flush(self) -> None:
-        """Write everything that waits."""
+        """Write everything that waits, and commit."""
         for name, waiting in self._waiting.items():
             if waiting:
                 table = pa.concat_tables([rows.table for rows in waiting]).combine_chunks()
                 positions = np.concatenate([rows.positions for rows in waiting])
                 waiting.clear()
+                self._run.touched = True
                 self._write(self._plans[name], table, positions)
-        self._part += 1
+        self._state.part += 1
+        with self._clock.measure("commit"):
+            self._letters.commit()
+            self._state.letters, self._state.segments = dict(self._letters.counts), self._letters.committed
+            self._run.commit()
+
+    def _is_full(self, waiting: Sequence[ViewRows]) -> bool:
+        rows, size = sum(each.table.num_rows for each in waiting), sum(each.table.nbytes for each in waiting)
+        return bool(rows >= self._part_rows or size >= PART_BYTES)
 
     def _write(self, plan: Plan, table: pa.Table, positions: NDArray[np.int64]) -> None:
-        target, report = plan.target, self._reports[plan.target.name]
-        part = f"{self._run_id}-{self._part:06d}"
+        target, counts = plan.target, self._state.views[plan.target.name]
+        part = f"{self._state.run_id}-{self._state.part:06d}"
+        if table.num_rows == 0:
+            target.log.drop_part(part)
+            return
         with self._clock.measure("log"):
             target.log.append(table, part)
         if target.collection is None:
-            report.written += table.num_rows
+            counts["written"] += table.num_rows
             return
         try:
             with self._clock.measure("store"):
@@ -106,13 +126,13 @@ class ViewWriter:
             if not 0 < len(error.rows) <= table.num_rows:
                 raise
             self._letters.add(self._refused(plan, table, positions, error.rows))
-            report.dead += len(error.rows)
+            counts["dead"] += len(error.rows)
             kept = np.setdiff1d(np.arange(table.num_rows), np.fromiter(error.rows, dtype=np.int64))
             # The part is written again without them: the log must not hold what the store can never take.
             self._write(plan, table.take(pa.array(kept)), positions[kept])
             return
-        report.written += result.written
-        report.stale += result.stale
+        counts["written"] += result.written
+        counts["stale"] += result.stale
 
     def _refused(
         self, plan: Plan, table: pa.Table, positions: NDArray[np.int64], reasons: dict[int, str]
@@ -132,6 +152,5 @@ class ViewWriter:
         ]
 
 
-def _is_full(waiting: Sequence[ViewRows]) -> bool:
-    rows, size = sum(each.table.num_rows for each in waiting), sum(each.table.nbytes for each in waiting)
-    return bool(rows >= PART_ROWS or size >= PART_BYTES)
+def _encodes_media(plan: Plan) -> bool:
+    return plan.encoder is not None and plan.encoder.contract.modality in MEDIA

@@ -48,7 +48,9 @@ def feature_store_yaml(shape: Shape, endpoints: Endpoints) -> str:
 # Feast's own configuration; every Feast command works in this folder.
 project: {_yaml(shape.project)}
 provider: local
-registry: data/registry.db
+registry:
+  path: data/registry.db
+  registry_store_type: connector.stores.registry.AtomicFileRegistryStore
 offline_store:
   type: dask
 online_store:

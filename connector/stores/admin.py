@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from connector.errors import SchemaMismatchError, StoreError
 from connector.stores.base import CollectionSpec
 from connector.stores.connection import MilvusEndpoint, translated
-from connector.stores.layout import RECORD, STAMP, milvus_index, milvus_properties, milvus_schema, vector_column
+from connector.stores.layout import RECORD, STAMP, index_settings, milvus_index, milvus_properties, milvus_schema
+from connector.stores.shapes import differences
 from connector.stores.specs import spec_from_json
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Known:
         physical: the collection's own name in Milvus.
         spec: its spec, under the collection's own name.
         record: the text that was kept with it.
+        identity: a number of its own on a server, another one when it is made anew; Milvus Lite has none.
     """
 
     asked: str
@@ -36,6 +38,7 @@ class Known:
     physical: str
     spec: CollectionSpec
     record: str = ""
+    identity: str = ""
 
     @property
     def name(self) -> str:
@@ -103,7 +106,14 @@ class Admin:
                     f"collection {target} in Milvus was not made by the connector; drop it, or set "
                     "online_store.collection_prefix or db_name to keep apart"
                 )
-            known = Known(name, target, str(found["collection_name"]), spec, properties.get(RECORD, ""))
+            known = Known(
+                name,
+                target,
+                str(found["collection_name"]),
+                spec,
+                properties.get(RECORD, ""),
+                str(found.get("collection_id", "")),
+            )
             with translated(f"load {name}"):
                 self._make_ready(known.physical, spec)
             self._described[name] = known
@@ -156,8 +166,13 @@ class Admin:
         from pymilvus import MilvusClient as Client
         from pymilvus.client.types import LoadState
 
-        if not self._client.list_indexes(physical, vector_column(spec), timeout=self._timeout):
-            self._client.create_index(physical, milvus_index(Client, spec), timeout=self._timeout)
+        lacking = [
+            column
+            for column in index_settings(spec)
+            if not self._client.list_indexes(physical, column, timeout=self._timeout)
+        ]
+        if lacking:
+            self._client.create_index(physical, milvus_index(Client, spec, lacking), timeout=self._timeout)
         state: Any = self._client.get_load_state(physical, timeout=self._timeout)["state"]
         if state != LoadState.Loaded:
             self._client.load_collection(physical, timeout=self._timeout)
@@ -181,31 +196,9 @@ def _require_same(known: Known, spec: CollectionSpec) -> None:
             f"collection {spec.name} holds vectors of contract {held.contract_hash or 'none'}, its view declares "
             f"{spec.contract_hash or 'none'}; publish the encoder as a new version"
         )
-    differences = [
-        f"{what} {_shown(before)} there, {_shown(now)} declared"
-        for what, before, now in (
-            ("keys", held.keys, spec.keys),
-            ("fields", held.fields, spec.fields),
-            ("vector", _shape(held), _shape(spec)),
-            ("partition key", held.partition_key or "none", spec.partition_key or "none"),
-            ("keyword fields", ", ".join(held.keyword_fields), ", ".join(spec.keyword_fields)),
-        )
-        if before != now
-    ]
-    if differences:
+    found = differences(held, spec)
+    if found:
         raise SchemaMismatchError(
-            f"collection {spec.name} has another shape: {'; '.join(differences)}; "
-            "drop the collection and ingest again, or declare a new version"
+            f"collection {spec.name} has another shape: {'; '.join(found)}; "
+            "declare the view with the next revision=, which is made beside this one, or go back to what was declared"
         )
-
-
-def _shape(spec: CollectionSpec) -> Any:
-    return None if spec.vector is None else replace(spec.vector, index={})
-
-
-def _shown(part: Any) -> str:
-    if isinstance(part, tuple):
-        return "(" + ", ".join(f"{scalar.name} {scalar.type}" for scalar in part) + ")"
-    if isinstance(part, str):
-        return part or "none"
-    return "none" if part is None else f"{part.name}[{part.dimension}] {part.metric}"

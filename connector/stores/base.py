@@ -7,12 +7,13 @@ time and a created time, and a write never lets an older row replace a newer one
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
 
+from connector.errors import QueryError
 from connector.stores.filters import Filter
 
 ScalarType = Literal["bool", "int64", "float64", "string", "timestamp", "opaque"]
@@ -156,6 +157,44 @@ class VectorStore(ABC):
         Returns:
             `query` int32, the keys, `distance` float32 (as the metric defines it: COSINE and IP higher is nearer, L2
             squared and lower is nearer), then `columns`; ordered by query, nearest first.
+        """
+
+    def search_words(
+        self,
+        name: str,
+        text: str,
+        k: int,
+        *,
+        where: Filter | None = None,
+        columns: Sequence[str] = (),
+    ) -> pa.Table:
+        """Rows whose keyword fields hold words of `text`, best by BM25 first.
+
+        Returns:
+            the keys, `score` float32 (higher is better), then `columns`; none where no word is found.
+
+        Raises:
+            QueryError: the collection has no keyword fields, or this store has no keyword search.
+        """
+        raise QueryError(f"collection {name}: this store has no keyword search")
+
+    def fitted(self, spec: CollectionSpec) -> tuple[CollectionSpec, list[str]]:
+        """The spec as this store can carry it, and so as `create` makes it, and a line for each part that it cannot."""
+        return spec, []
+
+    @abstractmethod
+    def scan(
+        self, name: str, columns: Sequence[str], where: Filter | None = None, batch_rows: int = 4096
+    ) -> Iterator[pa.RecordBatch]:
+        """Every row of a collection, or those that `where` selects, at bounded memory and in no particular order.
+
+        A row that is there from first to last comes exactly once, as it stands when its batch is read; of rows written
+        or deleted meanwhile, some do. The whole scan reads the collection that `name` meant when it was called.
+
+        Args:
+            name: collection or alias.
+            columns: keys, scalars, the vector, `event_timestamp` or `created_timestamp`; the batches have just these.
+            batch_rows: the most rows of a batch, ≥ 1; a batch is smaller where rows are large. None is empty.
         """
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,6 +87,13 @@ def read_columns(spec: CollectionSpec, rows: pa.Table) -> Columns:
     for scalar in spec.fields:
         scalars[scalar.name] = _scalar(spec, rows, scalar)
         _check_length(scalar, scalars[scalar.name], problems)
+    if spec.keyword_fields:
+        lengths = pc.binary_length(keyword_texts(spec, scalars)).to_numpy(zero_copy_only=False)
+        for row in np.flatnonzero(lengths > MAX_STRING_BYTES):
+            which = ", ".join(spec.keyword_fields)
+            problems.setdefault(
+                int(row), f"keyword fields {which} have {lengths[row]} bytes together, the most is {MAX_STRING_BYTES}"
+            )
     event = _microseconds(spec, rows, EVENT_TIMESTAMP)
     for row in np.flatnonzero((event < EARLIEST) | (event > LATEST)):
         found = "null" if event[row] == NO_CREATED else "outside the years 1 to 9999"
@@ -98,6 +106,12 @@ def read_columns(spec: CollectionSpec, rows: pa.Table) -> Columns:
         created=_microseconds(spec, rows, CREATED_TIMESTAMP),
         problems=problems,
     )
+
+
+def keyword_texts(spec: CollectionSpec, scalars: Mapping[str, pa.Array]) -> pa.Array:
+    """Texts of the keyword fields of each row, a line each; nulls left out."""
+    texts = [scalars[name] for name in spec.keyword_fields]
+    return pc.binary_join_element_wise(*texts, "\n", null_handling="skip")
 
 
 def _scalar(spec: CollectionSpec, rows: pa.Table, scalar: ScalarField) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 Consistency = Literal["Strong", "Session", "Bounded", "Eventually"]
 CONNECT_S = 10.0
+SERVICE = "milvus.proto.milvus.MilvusService"
+ONCE: dict[str, Any] = {"timeout": None, "retry_times": 0, "retry_on_rate_limit": False}
+"""Options of a call that pymilvus makes once; the connection's deadline holds."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class MilvusEndpoint:
         token: `user:password`, or an API key.
         user: with `password`, instead of `token`.
         db_name: Milvus database; empty is the default one.
-        timeout_s: seconds for one call, its retries included.
+        timeout_s: seconds for one call; for a read or a search, its retries included.
+        patience_s: seconds for which a write is tried again while Milvus is away, not ready, or asks to slow down.
         consistency: of reads and searches. This process sees its own writes at every level.
         prefix: put before every collection and alias name, for several projects in one database.
         tls: encrypt; an https URI does so by itself.
@@ -36,6 +41,7 @@ class MilvusEndpoint:
         client_pem_path: client certificate.
         client_key_path: client key.
         server_name: name in the server's certificate, where it is not the host's.
+        state_folder: where writers on this host keep their locks; default see `connector.stores.state_folder`.
     """
 
     uri: str
@@ -44,6 +50,7 @@ class MilvusEndpoint:
     password: str = ""
     db_name: str = ""
     timeout_s: float = 30.0
+    patience_s: float = 60.0
     consistency: Consistency = "Session"
     prefix: str = ""
     tls: bool = False
@@ -52,6 +59,7 @@ class MilvusEndpoint:
     client_pem_path: str | None = None
     client_key_path: str | None = None
     server_name: str | None = None
+    state_folder: Path | None = None
 
     @property
     def lite_path(self) -> Path | None:
@@ -69,13 +77,16 @@ class Connection:
         self._lite: Path | None = None
         self.uri = endpoint.uri
         path = endpoint.lite_path
+        self.place = f"{_plain(self.uri)} {endpoint.db_name}"
         if path is not None:
             shared = _shared_server(path)
             if shared is None:
                 _quiet()
                 self.uri, self._lite = lite.acquire(path), path
+                self.place = str(path.resolve())
             else:
                 self.uri = shared
+                self.place = f"{_plain(shared)} {endpoint.db_name}"
         try:
             self.client = _connect(self.uri, endpoint)
         except BaseException:
@@ -129,6 +140,11 @@ class translated:  # noqa: N801 - reads as the block it guards
             raise StoreError(f"{self._place}: {_one_line(error)}") from error
 
 
+def _plain(uri: str) -> str:
+    """An address as every process of this host would write it."""
+    return uri.lower().rstrip("/").replace("//localhost", "//127.0.0.1").replace("//[::1]", "//127.0.0.1")
+
+
 def _connect(uri: str, endpoint: MilvusEndpoint) -> MilvusClient:
     from pymilvus import MilvusClient
 
@@ -152,11 +168,21 @@ def _connect(uri: str, endpoint: MilvusEndpoint) -> MilvusClient:
                 db_name=endpoint.db_name,
                 timeout=min(endpoint.timeout_s, CONNECT_S),
                 dedicated=True,
+                grpc_options={"grpc.service_config": _deadlines(endpoint.timeout_s)},
                 **options,
             )
     except StoreError as error:
         remedy = "check online_store in feature_store.yaml, or start it"
         raise StoreUnavailableError(f"no Milvus at {uri}: {error}; {remedy}") from error
+
+
+def _deadlines(seconds: float) -> str:
+    """gRPC's service configuration: a deadline for calls that are given none.
+
+    pymilvus repeats a call until the timeout that it is given has passed. A write must not be repeated before newer
+    rows have been asked for, so it is made without one.
+    """
+    return json.dumps({"methodConfig": [{"name": [{"service": SERVICE}], "timeout": f"{seconds:.3f}s"}]})
 
 
 def _shared_server(path: Path) -> str | None:

@@ -40,9 +40,9 @@ def entity_keys(view: FeatureView, spec: CollectionSpec, rows: pa.Table) -> list
     """The key columns of `rows` as entity keys, typed as the view's entities are."""
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
-    from connector.stores.feast_values import to_proto
+    from connector.stores.feast_values import to_protos
 
     types = {column.name: str(column.dtype) for column in view.entity_columns}
     names = [key.name for key in spec.keys]
-    columns = [list(map(to_proto(types.get(name, "String")), rows.column(name).to_pylist())) for name in names]
+    columns = [to_protos(types.get(name, "String"), rows.column(name)) for name in names]
     return [EntityKey(join_keys=names, entity_values=list(values)) for values in zip(*columns, strict=True)]

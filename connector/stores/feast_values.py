@@ -6,20 +6,26 @@ that it comes back as it went in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
+from connector.errors import StoreError
+from connector.spaces import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from connector.stores.base import CollectionSpec, ScalarType
 from connector.stores.filters.arrow import ARROW_TYPES
+from connector.stores.keys import KEY_TYPES
 
 if TYPE_CHECKING:
-    from feast import FeatureView
+    from feast import FeatureView, ValueType
     from feast.protos.feast.types.Value_pb2 import Value
 
 SECOND = 1_000_000
+NO_TIME = -(2**63)
+"""Feast's integer for a time that is null."""
 
 SETTERS: dict[str, str] = {
     "Bool": "bool_val",
@@ -32,41 +38,71 @@ SETTERS: dict[str, str] = {
 
 
 def from_protos(kind: ScalarType, values: Sequence[Value | None]) -> pa.Array:
-    """Protobuf values (unset or None is null) → one column."""
+    """Protobuf values (None, unset or Feast's null is null) → one column.
+
+    Raises:
+        ValueError: a value of another type, or beyond its range.
+    """
     if kind == "opaque":
-        return pa.array(
-            [None if value is None or not value.WhichOneof("val") else value.SerializeToString() for value in values],
-            pa.binary(),
-        )
-    plain = [_plain(value) for value in values]
-    if kind == "timestamp":
-        return pa.array([None if v is None else v * SECOND for v in plain], pa.int64()).cast(ARROW_TYPES[kind])
-    return pa.array(plain, ARROW_TYPES[kind])
+        cells = [None if value is None or _kind(value) is None else value.SerializeToString() for value in values]
+        return pa.array(cells, pa.binary())
+    plain = [None if (name := _kind(value)) is None else getattr(value, name) for value in values]
+    try:
+        if kind == "timestamp":
+            micros = [None if v is None or v == NO_TIME else v * SECOND for v in plain]
+            return pa.array(micros, pa.int64()).cast(ARROW_TYPES[kind])
+        return pa.array(plain, ARROW_TYPES[kind])
+    except (pa.ArrowException, TypeError, OverflowError) as error:
+        raise ValueError(" ".join(str(error).split())[:120]) from error
 
 
 def vectors_from_protos(dimension: int, values: Sequence[Value | None]) -> pa.Array:
-    """Protobuf float or double lists → list<float32>, null where unset."""
-    lists = [None if value is None or not value.WhichOneof("val") else _plain(value).val for value in values]
+    """Protobuf float or double lists → list<float32>, null where unset.
+
+    Raises:
+        ValueError: a value that is not a list of numbers.
+    """
+    lists: list[Any] = []
+    for value in values:
+        kind = _kind(value)
+        if kind not in (None, "float_list_val", "double_list_val"):
+            raise ValueError(f"expected a list of floats, found {kind}")
+        lists.append(None if kind is None else getattr(value, kind).val)
     if all(item is not None and len(item) == dimension for item in lists):
-        flat = np.array(lists, dtype=np.float32).reshape(-1)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused by the store
+            flat = np.array(lists, dtype=np.float32).reshape(-1)
         return pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), dimension)
     return pa.array([None if item is None else list(item) for item in lists], pa.list_(pa.float32()))
 
 
+def to_protos(dtype: str, column: pa.ChunkedArray | pa.Array) -> list[Value]:
+    """A column → protobuf values of a Feast type; null becomes an unset value.
+
+    Raises:
+        ValueError: a number beyond the range of the type.
+    """
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    convert = to_proto(dtype)
+    if dtype == "UnixTimestamp":
+        column = column.cast(pa.int64())
+    return [Value() if value is None else convert(value) for value in column.to_pylist()]
+
+
 def to_proto(dtype: str) -> Callable[[Any], Value]:
-    """Converter of one column's Python values to protobuf values of a Feast type; None becomes an unset value."""
+    """Converter of Python values, not None, to protobuf values of a Feast type. Times come in microseconds."""
     from feast.protos.feast.types.Value_pb2 import DoubleList, FloatList, Value
 
     if dtype in SETTERS:
         setter = SETTERS[dtype]
-        return lambda value: Value() if value is None else Value(**{setter: value})
+        return lambda value: Value(**{setter: value})
     if dtype == "UnixTimestamp":
-        return lambda value: Value() if value is None else Value(unix_timestamp_val=_seconds(value))
+        return lambda value: Value(unix_timestamp_val=value // SECOND)
     if dtype == "vector Array(Float64)":
-        return lambda value: Value() if value is None else Value(double_list_val=DoubleList(val=value))
+        return lambda value: Value(double_list_val=DoubleList(val=value))
     if dtype.startswith("vector "):
-        return lambda value: Value() if value is None else Value(float_list_val=FloatList(val=value))
-    return lambda value: Value() if value is None else Value.FromString(value)
+        return lambda value: Value(float_list_val=FloatList(val=value))
+    return Value.FromString  # type: ignore[no-any-return]
 
 
 def proto_types(view: FeatureView) -> dict[str, str]:
@@ -74,26 +110,78 @@ def proto_types(view: FeatureView) -> dict[str, str]:
     return {f.name: f"vector {f.dtype}" if f.vector_index else str(f.dtype) for f in view.features}
 
 
-def store_rows(view: FeatureView, spec: CollectionSpec, table: pa.Table) -> pa.Table:
-    """A table shaped like the view's offline log → the shape `VectorStore.write` takes.
+def store_rows(table: pa.Table, spec: CollectionSpec, dtypes: Mapping[str, str]) -> pa.Table:
+    """A table shaped like a view's offline log → the columns that `VectorStore.write` takes.
 
-    Columns with a type of their own stay as they are; lists, maps, bytes and the like become opaque.
+    Lists, maps, bytes and the like become opaque; fields that the collection has and the table lacks are null.
+
+    Args:
+        dtypes: Feast type name of each field.
     """
+    columns: dict[str, Any] = {}
+    for scalar in (*spec.keys, *spec.fields):
+        kind = KEY_TYPES[scalar.type] if scalar in spec.keys else ARROW_TYPES[scalar.type]
+        if scalar.name not in table.column_names:
+            columns[scalar.name] = pa.nulls(table.num_rows, kind)
+        elif scalar.type == "opaque":
+            columns[scalar.name] = _opaque(table.column(scalar.name), value_type(dtypes[scalar.name]))
+        else:
+            columns[scalar.name] = table.column(scalar.name)
+    if spec.vector is not None:
+        columns[spec.vector.name] = table.column(spec.vector.name)
+    columns[EVENT_TIMESTAMP] = table.column(EVENT_TIMESTAMP)
+    if CREATED_TIMESTAMP in table.column_names:
+        columns[CREATED_TIMESTAMP] = table.column(CREATED_TIMESTAMP)
+    return pa.table(columns)
+
+
+def value_type(dtype: str) -> ValueType:
+    """Feast's value type of a type name such as `Array(Int64)` or `Map`.
+
+    Raises:
+        StoreError: not the name of a Feast type.
+    """
+    from feast import ValueType
+
+    known = _value_types()
+    if dtype in known:
+        return known[dtype]
+    for start, found in (
+        ("Array(Struct(", ValueType.STRUCT_LIST),
+        ("Array(Array(", ValueType.VALUE_LIST),
+        ("Array(Set(", ValueType.VALUE_LIST),
+        ("Set(Array(", ValueType.VALUE_SET),
+        ("Set(Set(", ValueType.VALUE_SET),
+        ("Struct(", ValueType.STRUCT),
+    ):
+        if dtype.startswith(start):
+            return found
+    raise StoreError(f"{dtype!r} is not the name of a Feast type")
+
+
+@cache
+def _value_types() -> Mapping[str, ValueType]:
+    from feast.types import VALUE_TYPES_TO_FEAST_TYPES
+
+    return {str(feast_type): kind for kind, feast_type in VALUE_TYPES_TO_FEAST_TYPES.items()}
+
+
+def _opaque(column: pa.ChunkedArray, kind: ValueType) -> pa.Array:
+    """Cells as serialised Feast values, which is what reads through Feast expect; null stays null."""
     from feast.type_map import python_values_to_proto_values
 
-    types = {f.name: f.dtype.to_value_type() for f in view.features}
-    for field in spec.fields:
-        if field.type == "opaque" and not pa.types.is_null(table.schema.field(field.name).type):
-            values = table.column(field.name).to_pylist()
-            column = from_protos("opaque", python_values_to_proto_values(values, types[field.name]))
-            table = table.set_column(table.column_names.index(field.name), field.name, column)
-    return table
+    values = column.to_pylist()
+    if pa.types.is_map(column.type):
+        values = [None if value is None else dict(value) for value in values]
+    cells: list[bytes | None] = [None] * len(values)
+    present = [position for position, value in enumerate(values) if value is not None]
+    protos = python_values_to_proto_values([values[position] for position in present], kind)
+    for position, proto in zip(present, protos, strict=True):
+        cells[position] = proto.SerializeToString()
+    return pa.array(cells, pa.binary())
 
 
-def _plain(value: Value | None) -> Any:
+def _kind(value: Value | None) -> str | None:
+    """Which of the protobuf's values is set; None where the cell is null."""
     name = None if value is None else value.WhichOneof("val")
-    return None if name is None else getattr(value, name)
-
-
-def _seconds(value: Any) -> int:
-    return int(value.timestamp() // 1)
+    return None if name == "null_val" else name

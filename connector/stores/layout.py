@@ -9,6 +9,7 @@ without one carries a constant of two dimensions. The primary key is one string.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,10 @@ EVENT = "_event_ts"
 CREATED = "_created_ts"
 NO_VECTOR = "_no_vector"
 NO_VECTOR_DIMENSION = 2
+WORDS = "_words"
+"""The texts of the keyword fields, a line each, as the server's analyzer reads them."""
+BM25 = "_bm25"
+"""What the server makes of `WORDS`: a sparse vector."""
 NO_CREATED = -(2**62)
 """Stands for a row without a created time; older than any."""
 
@@ -91,7 +96,7 @@ def filter_column(spec: CollectionSpec, field: str) -> str:
 
 def milvus_schema(client: type[MilvusClient], spec: CollectionSpec) -> Any:
     """`CollectionSchema` of a spec."""
-    from pymilvus import DataType
+    from pymilvus import DataType, Function, FunctionType
 
     types: dict[ScalarType, Any] = {
         "bool": DataType.BOOL,
@@ -104,25 +109,47 @@ def milvus_schema(client: type[MilvusClient], spec: CollectionSpec) -> Any:
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field(KEY, DataType.VARCHAR, is_primary=True, max_length=MAX_STRING_BYTES)
     for scalar in (*key_columns(spec), *spec.fields):
-        length = {"max_length": MAX_STRING_BYTES} if types[scalar.type] == DataType.VARCHAR else {}
-        schema.add_field(column_name(scalar.name), types[scalar.type], **length)
+        options: dict[str, Any] = {}
+        if types[scalar.type] == DataType.VARCHAR:
+            options["max_length"] = MAX_STRING_BYTES
+        if scalar.name == spec.partition_key:
+            options["is_partition_key"] = True
+        schema.add_field(column_name(scalar.name), types[scalar.type], **options)
     for column in dict.fromkeys(mark.column for mark in null_marks(spec).values()):
         schema.add_field(column, DataType.INT64)
     schema.add_field(EVENT, DataType.INT64)
     schema.add_field(CREATED, DataType.INT64)
     schema.add_field(vector_column(spec), DataType.FLOAT_VECTOR, dim=vector_dimension(spec))
+    if spec.keyword_fields:
+        schema.add_field(WORDS, DataType.VARCHAR, max_length=MAX_STRING_BYTES, enable_analyzer=True)
+        schema.add_field(BM25, DataType.SPARSE_FLOAT_VECTOR)
+        schema.add_function(
+            Function(BM25, FunctionType.BM25, input_field_names=[WORDS], output_field_names=[BM25], params={})
+        )
     return schema
 
 
-def milvus_index(client: type[MilvusClient], spec: CollectionSpec) -> Any:
-    """`IndexParams` of a spec."""
-    params = client.prepare_index_params()
+def index_settings(spec: CollectionSpec) -> dict[str, dict[str, Any]]:
+    """Milvus column → its index: `index_type`, `metric_type`, `params`."""
     if spec.vector is None:
-        params.add_index(NO_VECTOR, index_type="FLAT", metric_type="L2", params={})
-        return params
-    settings = dict(spec.vector.index)
-    kind = settings.pop("index_type", "HNSW")
-    params.add_index(column_name(spec.vector.name), index_type=kind, metric_type=spec.vector.metric, params=settings)
+        indexes = {NO_VECTOR: {"index_type": "FLAT", "metric_type": "L2", "params": {}}}
+    else:
+        settings = dict(spec.vector.index)
+        kind = settings.pop("index_type", "HNSW")
+        indexes = {
+            column_name(spec.vector.name): {"index_type": kind, "metric_type": spec.vector.metric, "params": settings}
+        }
+    if spec.keyword_fields:
+        indexes[BM25] = {"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "BM25", "params": {}}
+    return indexes
+
+
+def milvus_index(client: type[MilvusClient], spec: CollectionSpec, columns: Collection[str] | None = None) -> Any:
+    """`IndexParams` of a spec, of all its indexes or of those of `columns`."""
+    params = client.prepare_index_params()
+    for column, settings in index_settings(spec).items():
+        if columns is None or column in columns:
+            params.add_index(column, **settings)
     return params
 
 

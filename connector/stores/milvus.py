@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from connector.errors import FilterError, QueryError, StoreError, StoreUnavailableError
+from connector.errors import FilterError, MissingCollectionError, QueryError, StoreError, StoreUnavailableError
 from connector.stores import results
 from connector.stores.admin import Known
 from connector.stores.base import CollectionSpec, VectorStore, WriteResult
-from connector.stores.columns import read_columns, require_good
+from connector.stores.capabilities import within
 from connector.stores.connection import MilvusEndpoint, translated
-from connector.stores.filters import Filter, to_milvus
+from connector.stores.filters import Filter
 from connector.stores.filters.milvus import quote
 from connector.stores.keys import encode_keys
-from connector.stores.layout import CREATED, EVENT, KEY, filter_column, filter_types, null_marks, vector_column
-from connector.stores.queries import check_k, query_vectors, search_params, search_schema
-from connector.stores.recency import Moment, Recency
-from connector.stores.rows import batches, newest_rows
-from connector.stores.session import IN_FLIGHT, Session
+from connector.stores.layout import CREATED, EVENT, KEY
+from connector.stores.queries import check_k
+from connector.stores.recency import OLDEST, Recency
+from connector.stores.retry import Effort
+from connector.stores.scan import BATCH_ROWS, scan_pages
+from connector.stores.searching import by_vector, by_words, expression
+from connector.stores.session import Session
+from connector.stores.watermark import Moment, Watermark, now
+from connector.stores.writing import Writing
 
 T = TypeVar("T")
 KEYS_AT_ONCE = 1000
+LEAST_S = 1.0
+"""Seconds that even the last attempt of an effort is given."""
 
 
 class MilvusVectorStore(VectorStore):
@@ -41,17 +46,21 @@ class MilvusVectorStore(VectorStore):
 
     def __init__(self, endpoint: MilvusEndpoint | str) -> None:
         self._endpoint = MilvusEndpoint(endpoint) if isinstance(endpoint, str) else endpoint
-        self._timeout = self._endpoint.timeout_s
+        self._efforts = threading.local()
         self._lock = threading.RLock()
         self._session: Session | None = None
-        self._writers: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
         self._recency = Recency(self._any, self._moments)
         self._written: defaultdict[str, int] = defaultdict(int)
         self._noticed: defaultdict[str, int] = defaultdict(int)
 
     def create(self, spec: CollectionSpec, record: str = "") -> None:
-        if self._opened().admin.create(spec, record):
-            self._recency.begin(spec.name)
+        session = self._opened()
+        spec, _ = within(spec, session.capabilities)
+        if self._kept_at(lambda: session.admin.create(spec, record)):
+            self._begin(session, spec.name)
+
+    def shortfalls(self, spec: CollectionSpec) -> list[str]:
+        return within(spec, self._opened().capabilities)[1]
 
     def describe(self, name: str) -> CollectionSpec | None:
         known = self._opened().admin.find(name, refresh=True)
@@ -62,21 +71,29 @@ class MilvusVectorStore(VectorStore):
         return "" if known is None else known.record
 
     def drop(self, name: str) -> None:
-        with self._writer(name):
-            self._opened().admin.drop(name)
-            self._recency.forget(name)
+        session = self._opened()
+
+        def drop() -> None:
+            with session.marks.hold(self._endpoint.prefix + name) as record:
+                session.admin.drop(name)
+                record.forget()
+
+        self._kept_at(drop)
 
     def list_collections(self) -> list[str]:
-        return self._opened().admin.names()
+        return self._kept_at(self._opened().admin.names)
 
     def set_alias(self, alias: str, collection: str) -> None:
-        self._opened().admin.set_alias(alias, collection)
+        self._kept_at(lambda: self._opened().admin.set_alias(alias, collection))
 
     def resolve_alias(self, alias: str) -> str | None:
-        return self._opened().admin.resolve_alias(alias)
+        return self._kept_at(lambda: self._opened().admin.resolve_alias(alias))
 
     def write(self, name: str, rows: pa.Table) -> WriteResult:
-        return self._with(name, lambda known: self._write(known, rows), moving=True)
+        effort = Effort(self._endpoint.patience_s)
+        work = Writing(rows, effort.progressed)
+        self._with(name, lambda known: self._write(known, work), moving=True, effort=effort)
+        return work.result
 
     def read(self, name: str, keys: pa.Table, columns: Sequence[str]) -> pa.Table:
         return self._with(name, lambda known: self._read(known, keys, columns))
@@ -94,8 +111,41 @@ class MilvusVectorStore(VectorStore):
         check_k(k)
         return self._with(name, lambda known: self._search(known, vectors, k, where, columns, params))
 
+    def search_words(
+        self,
+        name: str,
+        text: str,
+        k: int,
+        *,
+        where: Filter | None = None,
+        columns: Sequence[str] = (),
+    ) -> pa.Table:
+        check_k(k)
+        return self._with(name, lambda known: self._search_words(known, text, k, where, columns))
+
+    def scan(
+        self, name: str, columns: Sequence[str], where: Filter | None = None, batch_rows: int = BATCH_ROWS
+    ) -> Iterator[pa.RecordBatch]:
+        if batch_rows < 1:
+            raise QueryError(f"batch_rows must be at least 1, found {batch_rows}")
+
+        def start(known: Known) -> Iterator[pa.RecordBatch]:
+            ordered = self._opened().in_key_order
+
+            def page(expression: str, wanted: list[str], limit: int) -> list[dict[str, Any]]:
+                # Strong: what is compared with the log must show every write that has returned anywhere.
+                found: list[dict[str, Any]] = self._query(
+                    known.physical, expression, wanted, "Strong", limit=limit, **ordered
+                )
+                return found
+
+            return scan_pages(known.spec, columns, self._expression(known.spec, where), batch_rows, page)
+
+        return self._with(name, start, moving=True)
+
     def delete(self, name: str, keys: pa.Table) -> int:
-        return self._with(name, lambda known: self._delete(known, keys), moving=True)
+        effort = Effort(self._endpoint.patience_s)
+        return self._with(name, lambda known: self._delete(known, keys), moving=True, effort=effort)
 
     def count(self, name: str) -> int:
         return self._with(name, self._count)
@@ -121,18 +171,43 @@ class MilvusVectorStore(VectorStore):
                 self._session = Session(self._endpoint)
             return self._session
 
-    def _with(self, name: str, action: Callable[[Known], T], *, moving: bool = False) -> T:
+    @property
+    def _timeout(self) -> float:
+        """Seconds for the next call to Milvus: of the effort that it belongs to, what is left."""
+        effort: Effort | None = getattr(self._efforts, "present", None)
+        limit = self._endpoint.timeout_s
+        return limit if effort is None else max(min(limit, effort.left_s), min(limit, LEAST_S))
+
+    def _kept_at(self, action: Callable[[], T], effort: Effort | None = None) -> T:
+        """Run `action`, again and again while Milvus cannot answer, for `timeout_s` unless an effort is given."""
+        self._opened()
+        effort = effort or Effort(self._endpoint.timeout_s)
+        before = getattr(self._efforts, "present", None)
+        self._efforts.present = effort
+        try:
+            return effort.call(action)
+        finally:
+            self._efforts.present = before
+
+    def _with(
+        self, name: str, action: Callable[[Known], T], *, moving: bool = False, effort: Effort | None = None
+    ) -> T:
         """Run `action` on the collection; once more if what was known of it turns out to be out of date.
 
         Args:
             moving: ask Milvus first where an alias points, since a write must not follow an old one.
+            effort: how long to go on while Milvus cannot answer; default `timeout_s`.
         """
+        kept = effort or Effort(self._endpoint.timeout_s)
+        return self._kept_at(lambda: self._once(name, action, moving, kept.attempts > 1), kept)
+
+    def _once(self, name: str, action: Callable[[Known], T], moving: bool, anew: bool) -> T:
         admin = self._opened().admin
-        known = admin.find(name)
-        if known is None or (moving and known.by_alias):
+        known = admin.find(name, refresh=anew)
+        if known is None or (moving and known.by_alias and not anew):
             known = admin.find(name, refresh=True)
         if known is None:
-            raise StoreError(f"there is no collection or alias {name} in Milvus; run `connector apply`")
+            raise MissingCollectionError(f"there is no collection or alias {name} in Milvus; run `connector apply`")
         try:
             return action(known)
         except StoreUnavailableError:
@@ -140,47 +215,26 @@ class MilvusVectorStore(VectorStore):
         except (StoreError, QueryError, FilterError):
             again = admin.find(name, refresh=True)
             if again is None:
-                raise StoreError(f"collection {name} is no longer in Milvus; run `connector apply`") from None
+                raise MissingCollectionError(
+                    f"collection {name} is no longer in Milvus; run `connector apply`"
+                ) from None
             if again == known:
                 raise
             return action(again)
 
-    def _write(self, known: Known, rows: pa.Table) -> WriteResult:
-        columns = read_columns(known.spec, rows)
-        require_good(known.spec, columns)
-        if rows.num_rows == 0:
-            return WriteResult()
-        with self._writer(known.name):
-            chosen = self._recency.fresh(known.name, columns, newest_rows(columns))
-            if len(chosen):
-                try:
-                    self._upsert(known, batches(known.spec, columns, chosen))
-                finally:
-                    self._written[known.name] += 1
-        return WriteResult(written=len(chosen), stale=rows.num_rows - len(chosen))
+    def _begin(self, session: Session, name: str) -> None:
+        """A collection that was made just now is empty; its first write need not ask."""
+        known = session.admin.find(name)
+        if known is not None:
+            with session.marks.hold(known.physical) as record:
+                if record.read(known.identity).newest is None:
+                    record.write(known.identity, Watermark(OLDEST, now()))
 
-    def _upsert(self, known: Known, parts: Iterator[list[dict[str, Any]]]) -> None:
-        """Several batches are under way at once; their keys differ, so their order does not matter."""
-        session = self._opened()
-
-        def send(part: list[dict[str, Any]]) -> None:
-            with translated(f"write to {known.name}"):
-                session.client.upsert(known.physical, part, timeout=self._timeout)
-
-        first, second = next(parts), next(parts, None)
-        if second is None:
-            return send(first)
-        under_way: deque[Future[None]] = deque((session.pool.submit(send, first), session.pool.submit(send, second)))
+    def _write(self, known: Known, work: Writing) -> None:
         try:
-            for part in parts:
-                if len(under_way) >= IN_FLIGHT:
-                    under_way.popleft().result()
-                under_way.append(session.pool.submit(send, part))
+            work.attempt(self._opened(), known, self._recency)
         finally:
-            errors = [error for future in under_way if (error := future.exception()) is not None]
-        if errors:
-            raise errors[0]
-        return None
+            self._written[known.name] += 1
 
     def _read(self, known: Known, keys: pa.Table, columns: Sequence[str]) -> pa.Table:
         spec = known.spec
@@ -198,39 +252,43 @@ class MilvusVectorStore(VectorStore):
         columns: Sequence[str],
         params: dict[str, Any] | None,
     ) -> pa.Table:
-        spec = known.spec
-        if spec.vector is None:
-            raise QueryError(f"collection {spec.name} has no vector to search by")
-        queries = query_vectors(spec.vector, vectors)
-        expression = self._expression(spec, where)
-        wanted = results.output_fields(spec, columns)
-        if len(queries) == 0:
-            return results.empty_search_table(spec, columns)
         level, mark = self._level(known.name)
-        with translated(f"search {known.asked}"):
-            answer = self._opened().client.search(
-                known.target,
-                data=[query.tobytes() for query in queries],  # pymilvus packs bytes without a look at each number
-                anns_field=vector_column(spec),
-                schema=search_schema(spec),
-                filter=expression,
-                limit=int(k),
-                output_fields=wanted,
-                search_params=search_params(spec.vector, int(k), params),
-                timeout=self._timeout,
-                consistency_level=level,
-            )
+        found = by_vector(
+            self._opened(),
+            known,
+            vectors,
+            k,
+            where=where,
+            columns=columns,
+            params=params,
+            timeout=self._timeout,
+            consistency_level=level,
+        )
         self._noticed[known.name] = mark
-        if not any(len(hits) for hits in answer):
-            return results.empty_search_table(spec, columns)
-        return results.search_table(spec, answer, columns)
+        return found
+
+    def _search_words(self, known: Known, text: str, k: int, where: Filter | None, columns: Sequence[str]) -> pa.Table:
+        level, mark = self._level(known.name)
+        found = by_words(
+            self._opened(),
+            known,
+            text,
+            k,
+            where=where,
+            columns=columns,
+            timeout=self._timeout,
+            consistency_level=level,
+        )
+        self._noticed[known.name] = mark
+        return found
 
     def _delete(self, known: Known, keys: pa.Table) -> int:
         asked = [key for key in encode_keys(known.spec, keys) if key is not None]
-        with self._writer(known.name):
+        session = self._opened()
+        with session.marks.hold(known.physical):
             for some in _chunks(list(dict.fromkeys(asked))):
                 with translated(f"delete in {known.name}"):
-                    self._opened().client.delete(known.physical, filter=_among(some), timeout=self._timeout)
+                    session.client.delete(known.physical, filter=_among(some), timeout=self._timeout)
                 self._written[known.name] += 1
         return len(asked)
 
@@ -239,20 +297,7 @@ class MilvusVectorStore(VectorStore):
         return int(answer[0]["count(*)"])
 
     def _expression(self, spec: CollectionSpec, where: Filter | None) -> str:
-        if where is None:
-            return ""
-        declared = filter_types(spec)
-        for field in where.fields:
-            if declared.get(field) != where.types[field]:
-                known = ", ".join(sorted(declared))
-                raise FilterError(f"collection {spec.name}: cannot filter on {field!r}; it declares {known}")
-        marks = null_marks(spec)
-        return to_milvus(
-            where,
-            column=lambda name: filter_column(spec, name),
-            null_test=lambda name, null: marks[name].condition(null) if name in marks else None,
-            like=self._opened().matches_patterns,
-        )
+        return expression(spec, where, self._opened().capabilities)
 
     def _rows(self, target: str, name: str, keys: Sequence[str], wanted: list[str]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -281,17 +326,15 @@ class MilvusVectorStore(VectorStore):
         return bool(self._query(physical, expression, [KEY], "Strong" if strong else "Eventually", limit=1))
 
     def _moments(self, name: str, keys: list[str]) -> dict[str, Moment]:
-        rows = self._rows(self._endpoint.prefix + name, name, keys, [KEY, EVENT, CREATED])
+        """Strong, since another process may have written them."""
+        target, wanted = self._endpoint.prefix + name, [KEY, EVENT, CREATED]
+        rows = [row for some in _chunks(keys) for row in self._query(target, _among(some), wanted, "Strong")]
         return {row[KEY]: (row[EVENT], row[CREATED]) for row in rows}
 
     def _level(self, name: str) -> tuple[str, int]:
         """Consistency for a read, and the count of own writes that it will have seen."""
         mark = self._written[name]
         return ("Strong" if mark > self._noticed[name] else self._endpoint.consistency), mark
-
-    def _writer(self, name: str) -> threading.RLock:
-        with self._lock:
-            return self._writers[name]
 
 
 def _among(keys: Sequence[str]) -> str:

@@ -6,10 +6,9 @@ all of it or nothing; the same part name again replaces the part, so a run that 
 
 from __future__ import annotations
 
-import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,8 @@ import pyarrow.parquet as pq
 
 from connector.errors import SchemaMismatchError, StoreError
 from connector.spaces import CREATED_TIMESTAMP, EVENT_TIMESTAMP
+from connector.stores.durable import DurableFolder
+from connector.stores.log_journal import current_parts, finish_compaction
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 PART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
 EMPTY_PART = "0-schema"
 BATCH_ROWS = 4096
+COMPACT_ROWS = 262_144
 
 
 class OfflineLog:
@@ -37,11 +39,9 @@ class OfflineLog:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        import fsspec
-
-        self.folder = str(folder)
-        self._fs, self._root = fsspec.core.url_to_fs(self.folder)
-        self._local = self._fs.protocol == "file" or "file" in self._fs.protocol
+        self.files = DurableFolder(folder)
+        self.folder = self.files.url
+        self._fs, self._root, self._local = self.files.filesystem, self.files.root, self.files.local
         self._schema: pa.Schema | None = None
 
     def append(self, table: pa.Table, part: str) -> str:
@@ -64,11 +64,7 @@ class OfflineLog:
         known = self.schema()
         if known is not None:
             table = self._conform(table, known)
-        path = f"{self._root}/{part}.parquet"
-        try:
-            self._write(table, path)
-        except OSError as error:
-            raise StoreError(f"log {self.folder}: part {part} cannot be written: {error}") from error
+        path = self.files.write(f"{part}.parquet", lambda file: pq.write_table(table, file))
         self._schema = table.schema
         if part != EMPTY_PART:
             self._drop_empty_part()
@@ -89,7 +85,8 @@ class OfflineLog:
             self._conform(empty, known)
 
     def clean(self) -> int:
-        """Remove what killed runs left half written → how many files."""
+        """Remove what killed runs left half written, finish a compaction that broke off → how many files went."""
+        finish_compaction(self.files)
         if not self._local or not Path(self._root).is_dir():
             return 0
         import psutil
@@ -102,6 +99,12 @@ class OfflineLog:
                 removed += 1
         return removed
 
+    def remove(self) -> None:
+        """Remove the log, all of it."""
+        self._schema = None
+        with suppress(FileNotFoundError):
+            self._fs.rm(self._root, recursive=True)
+
     def read(self, columns: Sequence[str] | None = None, batch_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         """Rows of every part, parts in the order of their names, at bounded memory.
 
@@ -110,27 +113,65 @@ class OfflineLog:
         """
         wanted = None if columns is None else list(columns)
         for path in self.parts():
-            with self._part(path) as part:
+            with self.open_part(path) as part:
                 yield from part.iter_batches(batch_size=batch_rows, columns=wanted)
 
     def count(self) -> int:
         """Number of rows, each event of a key counted; reads no data."""
         total = 0
         for path in self.parts():
-            with self._part(path) as part:
+            with self.open_part(path) as part:
                 total += part.metadata.num_rows
         return total
 
     def parts(self) -> list[str]:
-        """Paths of the parts, sorted."""
-        self._fs.invalidate_cache(self._root)
-        return sorted(str(path) for path in self._fs.glob(f"{self._root}/*.parquet") if not _hidden(str(path)))
+        """Paths of the parts, sorted; of a compaction that broke off, what it made and not what it was made from."""
+        names = self.files.names()
+        return [self.files.path(name) for name in current_parts(self.files, names)]
+
+    def part_names(self) -> list[str]:
+        """Names of the parts, sorted, as they were given to `append`."""
+        return [path.rsplit("/", 1)[-1].removesuffix(".parquet") for path in self.parts()]
+
+    def drop_part(self, part: str) -> None:
+        """Remove one part; where it was the last, an empty one stands in for the schema."""
+        schema = self.schema()
+        self.files.remove(f"{part}.parquet")
+        if schema is not None and not self.parts():
+            self.append(schema.empty_table(), EMPTY_PART)
+
+    def discard(self, keys: pa.Table) -> int:
+        """Remove every row of these keys, part by part → rows removed. Safe to run again after a death.
+
+        Args:
+            keys: one column for each join key, in the types of the log.
+
+        Raises:
+            StoreError: a part cannot be read or written.
+        """
+        from connector.stores.log_rewrite import discard_keys
+
+        return discard_keys(self, keys)
+
+    def compact(self, unfinished: Collection[str] = (), part_rows: int = COMPACT_ROWS) -> tuple[int, int]:
+        """Merge small parts into large ones → parts merged, parts made. A death leaves the old ones or the new ones.
+
+        Jobs that list the folder for themselves, as Feast's do, should not run meanwhile: a part that they have listed
+        may be gone when they open it.
+
+        Args:
+            unfinished: ids of runs whose parts are left alone.
+            part_rows: rows that a large part has.
+        """
+        from connector.stores.log_compaction import compact_parts
+
+        return compact_parts(self, unfinished, part_rows)
 
     def schema(self) -> pa.Schema | None:
         """Schema of the parts, or None where there are none."""
         if self._schema is None:
             for path in self.parts()[:1]:
-                with self._part(path) as part:
+                with self.open_part(path) as part:
                     self._schema = part.schema_arrow.remove_metadata()
         return self._schema
 
@@ -141,7 +182,12 @@ class OfflineLog:
             self._fs.rm_file(path)
 
     @contextmanager
-    def _part(self, path: str) -> Iterator[Any]:
+    def open_part(self, path: str) -> Iterator[Any]:
+        """A part as a `pyarrow.parquet.ParquetFile`.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
         try:
             with self._fs.open(path, "rb") as file:
                 yield pq.ParquetFile(file)
@@ -159,26 +205,6 @@ class OfflineLog:
             return table.select(known.names).cast(known)
         except pa.ArrowException as error:
             raise SchemaMismatchError(f"log {self.folder}: {str(error).splitlines()[0]}") from error
-
-    def _write(self, table: pa.Table, path: str) -> None:
-        if not self._local:
-            buffer = io.BytesIO()
-            pq.write_table(table, buffer)
-            self._fs.makedirs(self._root, exist_ok=True)
-            self._fs.pipe_file(path, buffer.getvalue())
-            return
-        final = Path(path)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        temporary = final.parent / f".{final.name}.{os.getpid()}.tmp"
-        try:
-            with temporary.open("wb") as file:
-                pq.write_table(table, file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(final)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(final.parent)
 
 
 def log_table(table: pa.Table) -> pa.Table:
@@ -242,17 +268,3 @@ def _widens(given: pa.DataType, known: pa.DataType) -> bool:
     integers = kinds.is_integer(given) and kinds.is_integer(known)
     floats = kinds.is_floating(given) and kinds.is_floating(known)
     return bool((integers or floats) and known.bit_width >= given.bit_width)
-
-
-def _hidden(path: str) -> bool:
-    return path.rsplit("/", 1)[-1].startswith(".")
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

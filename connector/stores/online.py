@@ -4,41 +4,61 @@
       type: connector.stores.online.MilvusOnlineStore
       uri: data/milvus.db                # or http://host:19530
 
-One feature view is one collection; protobuf is converted to Arrow here and everything else is the vector store's.
+One feature view is one collection; protobuf is converted to Arrow at this edge and everything else is the vector
+store's. Beside another online store: `connector.stores.hybrid.HybridOnlineStore`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
+import logging
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pyarrow as pa
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
-from connector.errors import ConfigurationError, QueryError
-from connector.spaces import EVENT_TIMESTAMP
+from connector.errors import (
+    ConfigurationError,
+    ContractMismatchError,
+    MissingCollectionError,
+    QueryError,
+    StoreUnavailableError,
+)
+from connector.stores.base import CollectionSpec
 from connector.stores.connection import Consistency, MilvusEndpoint
-from connector.stores.entity_keys import entity_keys, key_table
-from connector.stores.feast_values import from_protos, proto_types, to_proto, vectors_from_protos
+from connector.stores.entity_keys import key_table
+from connector.stores.expiry import alive_since, unexpired
+from connector.stores.feast_filters import filter_of_feast
+from connector.stores.layout import filter_types
 from connector.stores.milvus import MilvusVectorStore
-from connector.stores.specs import METRICS, collection_spec_of_view
+from connector.stores.online_documents import (
+    Document,
+    FirstDocument,
+    Search,
+    check_metric,
+    find_documents,
+    find_first_documents,
+)
+from connector.stores.online_rows import ReadRow, WriteRow, rows_for_feast, rows_of_feast
+from connector.stores.online_update import check_view, drop_view, ensure_view, is_space
+from connector.stores.specs import collection_spec_of_view, search_params_of_view
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureView
+    from feast.infra.infra_object import InfraObject
+    from feast.protos.feast.core.Registry_pb2 import Registry
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-    from feast.protos.feast.types.Value_pb2 import Value
 
-WriteRow = tuple["EntityKey", dict[str, "Value"], datetime, datetime | None]
-ReadRow = tuple[datetime | None, dict[str, "Value"] | None]
-Document = tuple[datetime | None, "EntityKey | None", dict[str, "Value"] | None]
+T = TypeVar("T")
+CLASS_PATH = "connector.stores.online.MilvusOnlineStore"
+log = logging.getLogger(__name__)
 
 
 class MilvusOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # feast is untyped
@@ -47,10 +67,20 @@ class MilvusOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # fe
     Attributes:
         uri: server address, or path of a Milvus Lite database (ending in `.db`) relative to the feature repository.
         token: `user:password`, or an API key.
-        db_name: Milvus database.
+        user: with `password`, instead of `token`.
+        db_name: Milvus database, one for each tenant; it must exist.
         consistency_level: of reads and searches; a process sees its own writes at every level.
         collection_prefix: put before every collection and alias name, to keep projects apart in one database.
         timeout_s: seconds for one call, its retries included.
+        index: of vectors whose view does not say: `index_type` and the parameters Milvus takes with it.
+        search_params: of every search, e.g. {"ef": 128}; a view's tag `connector/search_params` goes before.
+        partition_key: of views that have such a field (or join key, of several) and no tag of their own.
+        tls: encrypt; an https URI does so by itself.
+        server_pem_path: the server's certificate, for one-way TLS.
+        ca_pem_path: certificate authority, for two-way TLS, with the client's pair below.
+        client_pem_path: client certificate.
+        client_key_path: client key.
+        server_name: name in the server's certificate, where it is not the host's.
         vector_enabled: read by Feast; always true.
     """
 
@@ -63,6 +93,9 @@ class MilvusOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # fe
     consistency_level: Consistency = "Session"
     collection_prefix: str = ""
     timeout_s: float = 30.0
+    index: dict[str, Any] | None = None
+    search_params: dict[str, Any] | None = None
+    partition_key: str = ""
     tls: bool = False
     server_pem_path: str | None = None
     ca_pem_path: str | None = None
@@ -72,18 +105,31 @@ class MilvusOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # fe
     vector_enabled: bool = True
 
 
+def online_config(config: RepoConfig) -> MilvusOnlineStoreConfig:
+    """Our part of a repository's configuration: its online store, or the one inside a hybrid store.
+
+    Raises:
+        ConfigurationError: neither is ours.
+    """
+    online = config.online_store
+    if isinstance(online, MilvusOnlineStoreConfig):
+        return online
+    for part in getattr(online, "online_stores", None) or ():
+        if part.type == CLASS_PATH:
+            return MilvusOnlineStoreConfig(**{**part.conf, "type": CLASS_PATH})
+    raise ConfigurationError(
+        f"online_store.type is {getattr(online, 'type', None)!r}; embedding spaces need {CLASS_PATH}, alone or among "
+        "the online_stores of connector.stores.hybrid.HybridOnlineStore"
+    )
+
+
 def milvus_endpoint(config: RepoConfig) -> MilvusEndpoint:
     """Where the repository's Milvus is.
 
     Raises:
         ConfigurationError: its online store is another one.
     """
-    online = config.online_store
-    if not isinstance(online, MilvusOnlineStoreConfig):
-        raise ConfigurationError(
-            f"online_store.type is {getattr(online, 'type', None)!r}; "
-            "embedding spaces need connector.stores.online.MilvusOnlineStore"
-        )
+    online = online_config(config)
     uri = online.uri
     if "://" not in uri and not uri.startswith("unix:"):
         uri = str(Path(config.repo_path or ".") / uri)
@@ -115,11 +161,16 @@ def open_vector_store(config: RepoConfig) -> MilvusVectorStore:
 
 
 class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
-    """Feast online store: typed, event-time safe, one collection for each view behind an alias of its name."""
+    """Feast online store: typed, event-time safe, one collection for each view behind an alias of its name.
+
+    An embedding space is read and written in the collection of its version, as its view declares it; a plain view
+    through its alias.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stores: dict[MilvusEndpoint, MilvusVectorStore] = {}
+        self._warned: set[str] = set()
 
     @property
     def async_supported(self) -> SupportedAsyncMethods:
@@ -143,22 +194,34 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Make collections and first aliases of new views; drop every version of deleted ones."""
+        """Make collections and aliases of new views, carry rows of changed plain views over, drop deleted views.
+
+        Raises:
+            SchemaMismatchError: a view whose declared shape or version cannot be had so; then nothing is changed.
+        """
         store = self.vector_store(config)
+        kept = [view for view in tables_to_keep if getattr(view, "online", True)]
+        specs = [self._spec(config, view) for view in kept]
+        for view, spec in zip(kept, specs, strict=True):
+            check_view(store, view, spec)
         for view in tables_to_delete:
-            _drop(store, view.name)
-        for view in tables_to_keep:
-            if not getattr(view, "online", True):
-                continue
-            spec = collection_spec_of_view(view)
-            store.create(spec)
-            if store.resolve_alias(view.name) is None:
-                store.set_alias(view.name, spec.name)
+            drop_view(store, view.name)
+        for view, spec in zip(kept, specs, strict=True):
+            ensure_view(store, view, spec)
+
+    def plan(self, config: RepoConfig, desired_registry_proto: Registry) -> list[InfraObject]:
+        """The collections that the views of a registry need; Milvus is not asked."""
+        from connector.stores.online_plan import MilvusCollection, views_of_registry
+
+        return [
+            MilvusCollection(view.name, self._spec(config, view)) for view in views_of_registry(desired_registry_proto)
+        ]
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        """Drop every version of the views and let the connection go."""
         store = self.vector_store(config)
         for view in tables:
-            _drop(store, view.name)
+            drop_view(store, view.name)
         store.close()
 
     def online_write_batch(
@@ -169,17 +232,8 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
         progress: Callable[[int], Any] | None,
     ) -> None:
         """Upsert rows; an older event never replaces a newer one. Features a row does not name become null."""
-        spec = collection_spec_of_view(table)
-        columns = key_table(spec, [row[0] for row in data])
-        features = [row[1] for row in data]
-        for field in spec.fields:
-            columns[field.name] = from_protos(field.type, [values.get(field.name) for values in features])
-        if spec.vector is not None:
-            given = [values.get(spec.vector.name) for values in features]
-            columns[spec.vector.name] = vectors_from_protos(spec.vector.dimension, given)
-        columns["event_timestamp"] = _times([row[2] for row in data])
-        columns["created_timestamp"] = _times([row[3] for row in data])
-        self.vector_store(config).write(spec.name, pa.table(columns))
+        spec = self._spec(config, table)
+        self.vector_store(config).write(_collection(table, spec), rows_of_feast(table, spec, data))
         if progress is not None:
             progress(len(data))
 
@@ -190,14 +244,13 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[ReadRow]:
-        """Rows in the order of `entity_keys`; (None, None) where a key is absent."""
-        spec = collection_spec_of_view(table)
-        wanted = requested_features or [feature.name for feature in table.features]
+        """Rows in the order of `entity_keys`; (None, None) where a key is absent or its row has expired."""
+        spec = self._spec(config, table)
+        wanted = list(requested_features or [feature.name for feature in table.features])
         keys = pa.table(key_table(spec, entity_keys))
-        rows = self.vector_store(config).read(spec.name, keys, wanted)
-        times = rows.column(EVENT_TIMESTAMP).to_pylist()
-        features = _features(table, rows, wanted)
-        return [(None, None) if time is None else (time, row) for time, row in zip(times, features, strict=True)]
+        store = self.vector_store(config)
+        rows = self._reading(store, table, spec, lambda name: store.read(name, keys, wanted))
+        return rows_for_feast(table, rows, wanted, alive_since(getattr(table, "ttl", None), _now()))
 
     def retrieve_online_documents_v2(
         self,
@@ -211,40 +264,55 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
         filters: Any = None,
         include_feature_view_version_metadata: bool = False,
     ) -> list[Document]:
-        """Nearest rows with `distance`, ordered by entity key, not by distance.
+        """The `top_k` best rows, in the order of their entity keys (see `connector.stores.online_documents`).
 
-        `FeatureStore.retrieve_online_documents_v2` puts features beside keys by the rank of each key; only rows that
-        arrive in the order of their keys come out beside their own.
+        Args:
+            embedding: query vector; with `query_string` too, both searches are fused by reciprocal rank.
+            query_string: words to find in the view's keyword fields (BM25).
+            filters: Feast's filter models over keys, scalar features and `event_timestamp`.
 
         Raises:
-            QueryError: no embedding, a metric that is not the view's, or keyword search and filters, which this store
-                takes through `connector.search(where=...)`.
+            QueryError: no query, a metric that is not the view's, or keyword search where there is none.
+            FilterError: an unknown field, or a value of another type.
         """
-        if embedding is None or query_string is not None:
-            raise QueryError(f"feature view {table.name}: give query=, an embedding; keyword search is not available")
+        words = (query_string or "").strip()
+        if embedding is None and not words:
+            raise QueryError(f"feature view {table.name}: give query= (an embedding), query_string= (words), or both")
+        spec = self._spec(config, table)
+        if embedding is not None:
+            check_metric(table, spec.vector, distance_metric)
+        where = None
         if filters is not None:
-            raise QueryError(f"feature view {table.name}: filters= is not available; use connector search with where=")
-        spec = collection_spec_of_view(table)
-        if spec.vector is None:
-            raise QueryError(f"feature view {table.name} has no vector to search by")
-        if distance_metric and METRICS.get(distance_metric.upper()) != spec.vector.metric:
-            raise QueryError(
-                f"feature view {table.name} is searched by {spec.vector.metric}, not {distance_metric}; "
-                "declare vector_search_metric on its field"
-            )
-        wanted = list(dict.fromkeys(requested_features or []))
-        known = {feature.name for feature in table.features}
-        stored = [name for name in wanted if name in known]
-        hits = self.vector_store(config).search(spec.name, [embedding], top_k, columns=[*stored, EVENT_TIMESTAMP])
-        hits = hits.sort_by([(key.name, "ascending") for key in spec.keys])
-        distance = to_proto("Float32")
-        documents: list[Document] = []
-        keys = entity_keys(table, spec, hits)
-        times = hits.column(EVENT_TIMESTAMP).to_pylist()
-        distances = hits.column("distance").to_pylist()
-        for time, key, row, away in zip(times, keys, _features(table, hits, stored), distances, strict=True):
-            documents.append((time, key, {**row, "distance": distance(away)}))
-        return documents
+            singles = frozenset(f.name for f in table.features if str(f.dtype) == "Float32")
+            where = filter_of_feast(filters, filter_types(spec), singles)
+        search = self._search(config, table, spec, embedding, top_k, words=words, where=where)
+        store = self.vector_store(config)
+        return self._reading(
+            store, table, spec, lambda name: find_documents(store, search(name), requested_features or []), search=True
+        )
+
+    def retrieve_online_documents(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        requested_features: list[str] | None,
+        embedding: list[float],
+        top_k: int,
+        distance_metric: str | None = None,
+    ) -> list[FirstDocument]:
+        """The older form of the call: time, key, first requested feature, stored vector, distance; nearest first.
+
+        Raises:
+            QueryError: a metric that is not the view's, or a view without a vector.
+        """
+        spec = self._spec(config, table)
+        check_metric(table, spec.vector, distance_metric)
+        search = self._search(config, table, spec, embedding, top_k)
+        store = self.vector_store(config)
+        names = requested_features or []
+        return self._reading(
+            store, table, spec, lambda name: find_first_documents(store, search(name), names), search=True
+        )
 
     async def online_write_batch_async(
         self,
@@ -264,29 +332,74 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
     ) -> list[ReadRow]:
         return await asyncio.to_thread(self.online_read, config, table, entity_keys, requested_features)
 
+    async def initialize(self, config: RepoConfig) -> None:
+        """Connect, so that the first request need not wait for it. Where Milvus does not answer yet, requests try."""
+        try:
+            await asyncio.to_thread(self.vector_store(config).list_collections)
+        except StoreUnavailableError as error:
+            log.warning("%s", error)
+
     async def close(self) -> None:
         with self._lock:
             stores = list(self._stores.values())
         for store in stores:
             await asyncio.to_thread(store.close)
 
+    def _spec(self, config: RepoConfig, view: FeatureView) -> CollectionSpec:
+        online = online_config(config)
+        return collection_spec_of_view(view, index=online.index, partition_key=online.partition_key)
 
-def _features(view: FeatureView, rows: pa.Table, names: Sequence[str]) -> list[dict[str, Value]]:
-    types = proto_types(view)
-    if not names:
-        return [{} for _ in range(rows.num_rows)]
-    columns = [list(map(to_proto(types[name]), rows.column(name).to_pylist())) for name in names]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    def _search(
+        self,
+        config: RepoConfig,
+        view: FeatureView,
+        spec: CollectionSpec,
+        embedding: list[float] | None,
+        k: int,
+        *,
+        words: str = "",
+        where: Any = None,
+    ) -> Callable[[str], Search]:
+        params = search_params_of_view(view, online_config(config).search_params)
+        where = unexpired(where, getattr(view, "ttl", None), _now())
+        return lambda name: Search(view, spec, name, embedding, words, k, where, params)
+
+    def _reading(
+        self,
+        store: MilvusVectorStore,
+        view: FeatureView,
+        spec: CollectionSpec,
+        action: Callable[[str], T],
+        *,
+        search: bool = False,
+    ) -> T:
+        """Read what the view declares, or what serves where that is not made yet.
+
+        A registry that commits before the store is asked keeps a version that the store refused; its readers go on
+        with the one that serves. A search does so only where the vectors are of the same contract.
+        """
+        try:
+            return action(_collection(view, spec))
+        except MissingCollectionError:
+            serving = store.describe(view.name) if is_space(view) else None
+            if serving is None or serving.name == spec.name:
+                raise
+        if search and serving.contract_hash != spec.contract_hash:
+            raise ContractMismatchError(
+                f"feature view {view.name} declares contract {spec.contract_hash}, but {serving.name} serves, of "
+                f"contract {serving.contract_hash}; run `connector apply`, then `connector promote {view.name}`"
+            )
+        with self._lock:
+            first = spec.name not in self._warned
+            self._warned.add(spec.name)
+        if first:
+            log.warning("there is no collection %s; %s, which serves, is read instead", spec.name, serving.name)
+        return action(serving.name)
 
 
-def _times(times: Sequence[datetime | None]) -> pa.Array:
-    """Feast takes a time without a zone for UTC."""
-    aware = [t if t is None or t.tzinfo is not None else t.replace(tzinfo=timezone.utc) for t in times]
-    return pa.array(aware, pa.timestamp("us", tz="UTC"))
+def _collection(view: FeatureView, spec: CollectionSpec) -> str:
+    return spec.name if is_space(view) else str(view.name)
 
 
-def _drop(store: MilvusVectorStore, view: str) -> None:
-    version = re.compile(re.escape(view) + r"__v[0-9]+")
-    for name in store.list_collections():
-        if version.fullmatch(name):
-            store.drop(name)
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -1,43 +1,33 @@
 """Newest wins, without a read before the usual write.
 
-For each collection this process keeps a bound: no stored row is newer than it. A table whose oldest row is not older
-than the bound can be written as it is. Otherwise one probe asks whether anything stored is newer than that oldest row;
-only if there is are the stored times of the table's keys read and stale rows left out.
+A table whose oldest row is not older than the collection's watermark can be written as it is. Otherwise the stored
+times of its keys are read, and stale rows left out. Where the watermark is unknown, or Milvus has not been asked for a
+while, one probe asks whether anything stored is newer than that oldest row.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connector.stores.columns import Columns
 from connector.stores.layout import CREATED, EVENT
+from connector.stores.watermark import Moment, Watermark, now
 
-Moment = tuple[int, int]
 OLDEST: Moment = (-(2**63), -(2**63))
 TRUSTED_S = 1.0
-"""Seconds before a bound is probed again, so that another process's newer rows are seen."""
-
-
-@dataclass
-class Bound:
-    """What is known of one collection: nothing stored is newer than `newest`, as of `checked`."""
-
-    newest: Moment
-    checked: float
+"""Seconds before Milvus is asked again, so that newer rows from other hosts are seen."""
 
 
 class Recency:
-    """The guard of one store; each collection's calls are made one at a time by their caller.
+    """Sorts out stale rows. The caller holds the collection's lock from here until the rows are written.
 
     Args:
         probe: collection, Milvus expression, and whether the answer must see every write that has returned anywhere →
             whether any stored row matches.
-        stored: collection and keys → key → (event, created) of those that are stored.
+        stored: collection and keys → key → (event, created) of those that are stored, whoever wrote them.
     """
 
     def __init__(
@@ -47,39 +37,37 @@ class Recency:
     ) -> None:
         self._probe = probe
         self._stored = stored
-        self._bounds: dict[str, Bound] = {}
 
-    def fresh(self, collection: str, columns: Columns, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of the chosen rows that no stored row of the same key is newer than."""
-        event, created = columns.event[chosen], columns.created[chosen]
-        first, last = np.lexsort((created, event))[[0, -1]]
-        oldest, newest = (int(event[first]), int(created[first])), (int(event[last]), int(created[last]))
-        kept = chosen if self._nothing_newer(collection, oldest) else self._compare(collection, columns, chosen)
-        bound = self._bounds.get(collection)
-        if bound is not None:
-            bound.newest = max(bound.newest, newest)
-        return kept
+    def fresh(
+        self, collection: str, mark: Watermark, columns: Columns, chosen: NDArray[np.int64], doubtful: bool = False
+    ) -> NDArray[np.int64]:
+        """Those of the chosen rows that no stored row of the same key is newer than; `mark` is raised to the newest.
 
-    def forget(self, collection: str) -> None:
-        """The collection was dropped, perhaps to be made anew."""
-        self._bounds.pop(collection, None)
+        Args:
+            doubtful: believe no earlier answer.
+        """
+        oldest, newest = _span(columns, chosen)
+        if not self._nothing_newer(collection, mark, oldest, doubtful):
+            chosen = self._compare(collection, columns, chosen)
+            if len(chosen) == 0:
+                return chosen
+            newest = _span(columns, chosen)[1]
+        if mark.newest is not None:
+            mark.newest = max(mark.newest, newest)
+        return chosen
 
-    def begin(self, collection: str) -> None:
-        """The collection was made just now, so nothing is stored."""
-        self._bounds[collection] = Bound(OLDEST, time.monotonic())
-
-    def _nothing_newer(self, collection: str, moment: Moment) -> bool:
-        bound = self._bounds.get(collection)
-        now = time.monotonic()
-        if bound is not None and moment < bound.newest:
+    def _nothing_newer(self, collection: str, mark: Watermark, moment: Moment, doubtful: bool) -> bool:
+        known = mark.newest
+        if known is not None and moment < known:
             return False
-        if bound is not None and now - bound.checked < TRUSTED_S:
+        if known is not None and not doubtful and 0 <= now() - mark.checked < TRUSTED_S:
             return True
         event, created = moment
         newer = f"{EVENT} > {event} or ({EVENT} == {event} and {CREATED} > {created})"
-        if self._probe(collection, newer, bound is None):
+        if self._probe(collection, newer, doubtful or known is None):
+            mark.newest = None
             return False
-        self._bounds[collection] = Bound(moment, now)
+        mark.newest, mark.checked = moment, now()
         return True
 
     def _compare(self, collection: str, columns: Columns, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -96,3 +84,10 @@ class Recency:
             count=len(chosen),
         )
         return np.asarray(chosen[kept], dtype=np.int64)
+
+
+def _span(columns: Columns, chosen: NDArray[np.int64]) -> tuple[Moment, Moment]:
+    """The oldest and the newest moment among the rows."""
+    event, created = columns.event[chosen], columns.created[chosen]
+    first, last = np.lexsort((created, event))[[0, -1]]
+    return (int(event[first]), int(created[first])), (int(event[last]), int(created[last]))

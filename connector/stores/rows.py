@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from connector.stores.base import CollectionSpec, ScalarField
-from connector.stores.columns import Columns
+from connector.stores.columns import Columns, keyword_texts
 from connector.stores.filters.milvus import DEFAULTS
-from connector.stores.layout import CREATED, EVENT, KEY, column_name, key_columns, null_marks, vector_column
+from connector.stores.layout import CREATED, EVENT, KEY, WORDS, column_name, key_columns, null_marks, vector_column
 
 BATCH_BYTES = 3 * 512 * 1024
 BATCH_ROWS = 2048
@@ -32,15 +32,17 @@ def newest_rows(columns: Columns) -> NDArray[np.int64]:
     return np.sort(order[last]).astype(np.int64)
 
 
-def batches(spec: CollectionSpec, columns: Columns, chosen: NDArray[np.int64]) -> Iterator[list[dict[str, Any]]]:
-    """The chosen rows as dicts, at most `BATCH_BYTES` (one row apart) and `BATCH_ROWS` in each batch."""
+def batches(
+    spec: CollectionSpec, columns: Columns, chosen: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], list[dict[str, Any]]]]:
+    """The chosen rows, as positions and as dicts: at most `BATCH_BYTES` (one row apart) and `BATCH_ROWS` in a batch."""
     ends = np.cumsum(_row_bytes(spec, columns, chosen))
     start = 0
     while start < len(chosen):
         before = int(ends[start - 1]) if start else 0
         stop = int(np.searchsorted(ends, before + BATCH_BYTES, side="right"))
         stop = min(max(stop, start + 1), start + BATCH_ROWS)
-        yield _dicts(spec, columns, chosen[start:stop])
+        yield chosen[start:stop], _dicts(spec, columns, chosen[start:stop])
         start = stop
 
 
@@ -77,6 +79,9 @@ def _dicts(spec: CollectionSpec, columns: Columns, chosen: NDArray[np.int64]) ->
     for name, mask in masks.items():
         names.append(name)
         values.append(mask.tolist())
+    if spec.keyword_fields:
+        names.append(WORDS)
+        values.append(keyword_texts(spec, columns.scalars).take(take).to_pylist())
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
 

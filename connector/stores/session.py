@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from connector.stores.admin import Admin
+from connector.stores.capabilities import Capabilities, capabilities_of
 from connector.stores.connection import Connection, MilvusEndpoint, translated
+from connector.stores.state_folder import state_folder
+from connector.stores.watermark import Watermarks
 
 IN_FLIGHT = 2
 """Batches of one write that are under way at once."""
@@ -18,18 +22,32 @@ class Session:
         self._connection = Connection(endpoint)
         self.client = self._connection.client
         self.admin = Admin(self.client, endpoint)
+        self.marks = Watermarks(endpoint.state_folder or state_folder(), self._connection.place, endpoint.patience_s)
         self.pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="milvus-write")
-        self._matches_patterns: bool | None = None
+        self._version = ""
         self._timeout = endpoint.timeout_s
 
     @property
-    def matches_patterns(self) -> bool:
-        """Whether LIKE takes suffixes and infixes: Milvus Lite, and servers from 2.4 on."""
-        if self._matches_patterns is None:
+    def version(self) -> str:
+        """What the server says of itself: `v2.3.5-lite`, `2.6.1`, `milvus_lite-3.2.2`; asked once."""
+        if not self._version:
             with translated("server version"):
-                version = str(self.client.get_server_version(timeout=self._timeout))
-            self._matches_patterns = not version.removeprefix("v").startswith(("2.0", "2.1", "2.2", "2.3"))
-        return self._matches_patterns
+                self._version = str(self.client.get_server_version(timeout=self._timeout))
+        return self._version
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server can do."""
+        return capabilities_of(self.version)
+
+    @property
+    def in_key_order(self) -> dict[str, Any]:
+        """What a query with a limit is asked with, so that it answers the first rows in the order of their keys.
+
+        Milvus Lite orders the pages of an iterator only; a 2.3 server answers an iterator from what it happens to have
+        seen, whatever consistency is asked for.
+        """
+        return {"iterator": "True"} if self.version.startswith("milvus_lite") else {"reduce_stop_for_best": True}
 
     def close(self) -> None:
         self.pool.shutdown()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from connector.errors import ConfigurationError
 from connector.spaces import (
     TAG_CONTRACT,
     TAG_CONTRACT_HASH,
     TAG_INDEX,
+    TAG_KEYWORD_FIELDS,
+    TAG_PARTITION_KEY,
     TAG_REVISION,
+    TAG_SEARCH_PARAMS,
     EmbeddingSpace,
     FieldSpec,
     collection_name,
@@ -22,10 +25,11 @@ from encoders.contract import EncoderContract
 if TYPE_CHECKING:
     from feast import FeatureView
 
+T = TypeVar("T")
 FORMAT = 1
 DEFAULT_INDEX: dict[str, Any] = {"index_type": "HNSW", "M": 16, "efConstruction": 200}
 METRICS: dict[str, Metric] = {
-    "": "COSINE",
+    "": "L2",  # Feast asks for L2 where a field declares nothing
     "COSINE": "COSINE",
     "IP": "IP",
     "INNER_PRODUCT": "IP",
@@ -53,34 +57,60 @@ def collection_spec(space: EmbeddingSpace) -> CollectionSpec:
     """Spec of an embedding space's collection.
 
     Raises:
-        ConfigurationError: a join key that is neither a string nor an integer.
+        ConfigurationError: a join key that is neither a string nor an integer, or a partition key that cannot be one.
     """
-    return CollectionSpec(
-        name=space.collection,
-        keys=(_key(space.name, space.join_key),),
-        fields=tuple(ScalarField(field.name, scalar_type(field.dtype)) for field in space.fields),
-        vector=VectorField(space.vector_field, space.contract.dimension, space.contract.metric, dict(space.index)),
-        contract_hash=space.contract.hash,
+    return _checked(
+        space.name,
+        CollectionSpec(
+            name=space.collection,
+            keys=(_key(space.name, space.join_key),),
+            fields=tuple(ScalarField(field.name, scalar_type(field.dtype)) for field in space.fields),
+            vector=VectorField(space.vector_field, space.contract.dimension, space.contract.metric, dict(space.index)),
+            contract_hash=space.contract.hash,
+            partition_key=space.partition_key,
+            keyword_fields=space.keyword_fields,
+        ),
     )
 
 
-def collection_spec_of_view(view: FeatureView) -> CollectionSpec:
+def collection_spec_of_view(
+    view: FeatureView, *, index: dict[str, Any] | None = None, partition_key: str = ""
+) -> CollectionSpec:
     """Spec of any Feast feature view's collection, embedding space or not.
+
+    Args:
+        index: of a vector whose view has no tag for it; default HNSW with M=16, efConstruction=200.
+        partition_key: where the view has no tag for it and has such a key or field.
 
     Raises:
         ConfigurationError: a join key of unknown type or neither a string nor an integer, a vector without a length,
-            or an unknown metric.
+            an unknown metric, or a tag that cannot be read.
     """
     tags = view.tags
     version = EncoderContract.from_json(tags[TAG_CONTRACT]).version if TAG_CONTRACT in tags else 1
     keys = [FieldSpec(column.name, str(column.dtype)) for column in view.entity_columns]
-    return CollectionSpec(
+    settings = _json_tag(view, TAG_INDEX, dict, index or DEFAULT_INDEX)
+    spec = CollectionSpec(
         name=collection_name(view.name, version, int(tags.get(TAG_REVISION, "1"))),
         keys=tuple(_key(view.name, key) for key in keys) or (_no_entity(view),),
         fields=tuple(ScalarField(f.name, scalar_type(str(f.dtype))) for f in view.features if not f.vector_index),
-        vector=next((_vector(view, field) for field in view.features if field.vector_index), None),
+        vector=next((_vector(view, field, settings) for field in view.features if field.vector_index), None),
         contract_hash=tags.get(TAG_CONTRACT_HASH, ""),
+        partition_key=tags.get(TAG_PARTITION_KEY, ""),
+        keyword_fields=tuple(_json_tag(view, TAG_KEYWORD_FIELDS, list, [])),
     )
+    if partition_key and not spec.partition_key and partition_key in _can_partition(spec):
+        spec = replace(spec, partition_key=partition_key)
+    return _checked(view.name, spec)
+
+
+def search_params_of_view(view: FeatureView, default: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Search parameters that a view's tag asks for, over the store's own.
+
+    Raises:
+        ConfigurationError: a tag that is not a JSON object.
+    """
+    return {**(default or {}), **_json_tag(view, TAG_SEARCH_PARAMS, dict, {})}
 
 
 def spec_to_json(spec: CollectionSpec) -> str:
@@ -115,7 +145,11 @@ def _key(view: str, key: FieldSpec) -> ScalarField:
     return ScalarField(key.name, kind)
 
 
-def _vector(view: FeatureView, field: Any) -> VectorField:
+def _vector(view: FeatureView, field: Any, index: dict[str, Any]) -> VectorField:
+    if str(field.dtype) not in ("Array(Float32)", "Array(Float64)"):
+        raise ConfigurationError(
+            f"feature view {view.name}: vector {field.name} is {field.dtype}; declare it Array(Float32)"
+        )
     if not field.vector_length:
         raise ConfigurationError(f"feature view {view.name}: vector {field.name} needs vector_length=")
     name = str(field.vector_search_metric or "").upper()
@@ -123,8 +157,42 @@ def _vector(view: FeatureView, field: Any) -> VectorField:
         raise ConfigurationError(
             f"feature view {view.name}: vector {field.name} has metric {name!r}; use COSINE, IP or L2"
         )
-    index = json.loads(view.tags[TAG_INDEX]) if TAG_INDEX in view.tags else dict(DEFAULT_INDEX)
-    return VectorField(field.name, int(field.vector_length), METRICS[name], index)
+    return VectorField(field.name, int(field.vector_length), METRICS[name], dict(index))
+
+
+def _json_tag(view: FeatureView, tag: str, kind: type[T], default: T) -> T:
+    if tag not in view.tags:
+        return default
+    try:
+        value = json.loads(view.tags[tag])
+    except ValueError:
+        value = None
+    if not isinstance(value, kind) or (isinstance(value, list) and not all(isinstance(item, str) for item in value)):
+        wanted = "a JSON object" if kind is dict else "a JSON list of names"
+        raise ConfigurationError(f"feature view {view.name}: tag {tag} is {view.tags[tag][:80]!r}; expected {wanted}")
+    return value
+
+
+def _can_partition(spec: CollectionSpec) -> list[str]:
+    """What a row's partition can be chosen by; not the primary key, which a single string key is."""
+    keys = () if [key.type for key in spec.keys] == ["string"] else spec.keys
+    return [scalar.name for scalar in (*keys, *spec.fields) if scalar.type in ("string", "int64")]
+
+
+def _checked(view: str, spec: CollectionSpec) -> CollectionSpec:
+    texts = [field.name for field in spec.fields if field.type == "string"]
+    for name in spec.keyword_fields:
+        if name not in texts:
+            raise ConfigurationError(
+                f"feature view {view}: keyword field {name!r} is not one of its String fields: {', '.join(texts)}"
+            )
+    able = _can_partition(spec)
+    if spec.partition_key and spec.partition_key not in able:
+        raise ConfigurationError(
+            f"feature view {view}: partition key {spec.partition_key!r} is none of its String, Int32 and Int64 fields "
+            f"(nor, of several, its join keys): {', '.join(able) or 'none'}"
+        )
+    return spec
 
 
 def _no_entity(view: FeatureView) -> ScalarField:

@@ -15,9 +15,11 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from connector.errors import StoreUnavailableError
 
@@ -49,7 +51,7 @@ if sys.platform == "linux":
         sys.exit(1)
 config = MilvusServerConfig(data_dir=order["data"], **order["ports"])
 for name, value in order["extra"].items():
-    config.set(name, value)
+    config.set(name, str(value).lower() if isinstance(value, bool) else value)
 config.resolve()
 _initialize_data_files(config.base_data_dir)
 program = join(config.base_data_dir, "bin", "milvus")
@@ -82,10 +84,18 @@ class MilvusServer:
         environment: virtual environment with the `milvus` wheel; default the one that `CONNECTOR_MILVUS_SERVER_ENV`
             names, else `.venv-milvus` in the working folder.
         ready_s: seconds to wait for it.
+        extra: settings of milvus.yaml by dotted name, such as `quotaAndLimits.dml.enabled`; read at each start.
     """
 
-    def __init__(self, folder: str | Path, environment: str | Path | None = None, ready_s: float = 120.0) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        environment: str | Path | None = None,
+        ready_s: float = 120.0,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = Path(folder).resolve()
+        self.extra: dict[str, Any] = dict(extra or {})
         self._python = server_python(environment)
         self._ready_s = ready_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -123,7 +133,7 @@ class MilvusServer:
             "data": str(self.folder),
             "ports": {name: self._ports[name] for name in PORTS},
             "metrics": self._ports["metrics"],
-            "extra": {f"{role}.ip": "127.0.0.1" for role in ROLES},
+            "extra": {**{f"{role}.ip": "127.0.0.1" for role in ROLES}, **self.extra},
             "alias": self._alias,
             "etcd": str(etcd),
         }

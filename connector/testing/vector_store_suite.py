@@ -28,11 +28,12 @@ from connector.testing.rows import (
     some_vectors,
 )
 from connector.testing.store_fixtures import Make
+from connector.testing.store_scans import ScanTests
 from connector.testing.store_searches import SearchTests
 from connector.testing.store_writes import WriteTests
 
 
-class VectorStoreSuite(WriteTests, SearchTests):
+class VectorStoreSuite(WriteTests, SearchTests, ScanTests):
     """Tests of the `VectorStore` contract; a subclass gives the `store` fixture, of class scope."""
 
     def test_create_is_described_and_repeatable(self, store: VectorStore, make: Make) -> None:

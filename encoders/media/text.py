@@ -110,7 +110,14 @@ def _positions(config: Mapping[str, Any]) -> int | None:
     if not isinstance(positions, int) or positions < 1:
         return None
     # RoBERTa's positions start after the padding id, so that many of them are never used.
-    shifted = config.get("model_type") in {"roberta", "xlm-roberta", "camembert", "mpnet", "longformer"}
+    shifted = config.get("model_type") in {
+        "roberta",
+        "xlm-roberta",
+        "camembert",
+        "mpnet",
+        "longformer",
+        "clap_text_model",
+    }
     return positions - 2 if shifted else positions
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.errors import EncoderLoadError
-from encoders.files import new_folder, read_json, write_bytes, write_json
+from encoders.files import new_folder, write_json
 from encoders.media.preprocessing import ImagePreprocessing
 from encoders.towers.base import Batch, Description, Served, shared_space
-from encoders.towers.folder import load_backbone, quiet, read_config
+from encoders.towers.folder import load_backbone, read_config
+from encoders.towers.saving import Precision, load_projection, read_record, save_backbone, save_projection, write_record
 
 Pooling = Literal["cls", "mean", "pooler", "projection"]
 POOLINGS: tuple[str, ...] = ("cls", "mean", "pooler", "projection")
@@ -100,7 +99,7 @@ class ImageTower(nn.Module):
         """
         folder = Path(path)
         config = read_config(folder)
-        record = read_json(folder / "tower.json") if (folder / "tower.json").is_file() else {}
+        record = read_record(folder)
         backbone, inferred = _load_vision_model(folder, config, record.get("pooling"))
         stated = record.get("image_size") or _image_size(backbone.config)
         preprocessing = ImagePreprocessing.from_folder(folder, stated)
@@ -108,7 +107,7 @@ class ImageTower(nn.Module):
             backbone,
             preprocessing,
             pooling=record.get("pooling", inferred),
-            projection=_load_projection(folder),
+            projection=load_projection(folder),
             normalize=bool(record.get("normalize", True)),
             aligned_with=_aligned_with(folder, config, record),
         ).eval()
@@ -122,34 +121,24 @@ class ImageTower(nn.Module):
             ) from error
         return tower
 
-    def save(
-        self, path: str | Path, *, dtype: Literal["float32", "float16"] = "float32", card: str | None = None
-    ) -> Path:
+    def save(self, path: str | Path, *, dtype: Precision = "float32", card: str | None = None) -> Path:
         """Write a tower folder, replacing one that is there, all of it or nothing.
 
         Args:
             dtype: of the weights on disk; they are upcast to float32 when loaded.
             card: text of README.md.
         """
-        target = getattr(torch, dtype)
+        record = {
+            "pooling": self.pooling,
+            "normalize": self.normalize,
+            "image_size": self.image_size,
+            "aligned_with": list(self.aligned_with),
+        }
         with new_folder(Path(path)) as folder:
-            with quiet():
-                copy.deepcopy(self.backbone).cpu().to(target).save_pretrained(folder)
-            if self.projection is not None:
-                state = {k: v.detach().cpu().to(target).contiguous() for k, v in self.projection.state_dict().items()}
-                save_file(state, folder / "projection.safetensors")
+            save_backbone(self.backbone, folder, dtype)
+            save_projection(self.projection, folder, dtype)
             write_json(folder / "preprocessor_config.json", self.preprocessing.to_processor())
-            write_json(
-                folder / "tower.json",
-                {
-                    "pooling": self.pooling,
-                    "normalize": self.normalize,
-                    "image_size": self.image_size,
-                    "aligned_with": list(self.aligned_with),
-                },
-            )
-            if card is not None:
-                write_bytes(folder / "README.md", card.encode())
+            write_record(folder, record, card)
         return Path(path)
 
     def describe(self) -> Description:
@@ -235,20 +224,6 @@ def _vision_config(config: Any) -> Any:
     if hasattr(config, "projection_dim"):
         vision.projection_dim = config.projection_dim
     return vision
-
-
-def _load_projection(folder: Path) -> nn.Linear | None:
-    path = folder / "projection.safetensors"
-    if not path.is_file():
-        return None
-    try:
-        state = {name: tensor.float() for name, tensor in load_file(path).items()}
-        dimension, hidden = state["weight"].shape
-        projection = nn.Linear(hidden, dimension, bias="bias" in state)
-        projection.load_state_dict(state)
-    except Exception as error:
-        raise EncoderLoadError(f"{path}: is not a projection (weight [dim, hidden], bias [dim])") from error
-    return projection
 
 
 def _aligned_with(folder: Path, config: Any, record: dict[str, Any]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ from encoders.towers.base import Batch, Description, Served, shared_space
 from encoders.towers.folder import load_backbone, read_config
 from encoders.towers.sentence import read_modules
 
-TWO_TOWERS = {"clip", "siglip"}
+TWO_TOWERS = {"clip", "siglip", "clap", "xclip"}
+POOLINGS = {"clip": "projection", "siglip": "pooler", "clap": "projection", "xclip": "projection"}
 
 
 class TextTower(nn.Module):
@@ -96,7 +98,7 @@ class TextTower(nn.Module):
             fixed = {"padding": "max_tokens"} if "siglip" in config.model_type else {}
             preprocessing = TextPreprocessing.from_folder(folder, **fixed)
             backbone, head, normalize = _load_text_model(folder, config), None, True
-            pooling = {"clip": "projection", "siglip": "pooler"}.get(config.model_type.split("_")[0], "mean")
+            pooling = POOLINGS.get(config.model_type.split("_")[0], "mean")
             aligned = (shared_space(folder),) if config.model_type in TWO_TOWERS else ()
             tokenizer = (folder / TOKENIZER).read_bytes()
         return cls(
@@ -140,6 +142,19 @@ class TextTower(nn.Module):
         return {"input_ids": torch.where(mask.bool(), ids, self.preprocessing.pad_id), "attention_mask": mask}
 
 
+class XclipText(nn.Module):
+    """The text half of X-CLIP, without the prompts that its video half would add to it."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.text_model, self.text_projection = model.text_model, model.text_projection
+        self.config = model.config.text_config
+
+    def forward(self, **tokens: Tensor) -> Any:
+        """Tokens → an object with `text_embeds` [n, dim]."""
+        return SimpleNamespace(text_embeds=self.text_projection(self.text_model(**tokens).pooler_output))
+
+
 def _load_text_model(folder: Path, config: Any = None) -> Any:
     import transformers
 
@@ -152,6 +167,12 @@ def _load_text_model(folder: Path, config: Any = None) -> Any:
         return load_backbone(transformers.CLIPTextModelWithProjection, folder, config=text)
     if kind in {"siglip", "siglip_text_model"}:
         return load_backbone(transformers.SiglipTextModel, folder, config=text)
+    if kind in {"clap", "clap_text_model"}:
+        if hasattr(config, "text_config"):
+            text.projection_dim = config.projection_dim
+        return load_backbone(transformers.ClapTextModelWithProjection, folder, config=text)
+    if kind == "xclip":
+        return XclipText(load_backbone(transformers.XCLIPModel, folder))
     known = transformers.AutoModel._model_mapping
     if type(config) not in known or known[type(config)].main_input_name != "input_ids" or config.is_encoder_decoder:
         raise EncoderLoadError(

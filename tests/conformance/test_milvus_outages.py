@@ -32,8 +32,9 @@ def server(milvus_server: MilvusServer, tmp_path_factory: pytest.TempPathFactory
 
 def test_a_server_that_is_killed(server: MilvusServer) -> None:
     pid = server.pid
-    with MilvusVectorStore(MilvusEndpoint(server.uri, timeout_s=3)) as store:
-        store.create(SPEC)
+    with MilvusVectorStore(MilvusEndpoint(server.uri)) as patient:
+        patient.create(SPEC)
+    with MilvusVectorStore(MilvusEndpoint(server.uri, timeout_s=3, patience_s=3)) as store:
         store.write(SPEC.name, shop_rows(["a"]))
         server.kill()
         assert not psutil.pid_exists(pid)

@@ -48,8 +48,10 @@ def test_nothing_is_left_after_stop(triton_environment: ServerEnvironment, tmp_p
 
 PARENT = textwrap.dedent(
     """
-    import sys, time
+    import signal, sys, time
     from connector.serving import LocalTriton
+    # A test run in the background of a shell ignores the signal, and its children with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     server = LocalTriton(sys.argv[1], sys.argv[2]).start()
     print(server.supervisor_pid, server.log_path.parent, flush=True)
     time.sleep(60)

@@ -72,11 +72,8 @@ def read_value(node: exp.Expr, kind: ScalarType) -> Value | Decimal | Null:
     value = literal(node)
     if isinstance(value, Null):
         return value
-    if kind == "timestamp" and isinstance(value, str):
-        value = _instant(value)
-    if kind == "timestamp" and isinstance(value, datetime):
-        delta = value - EPOCH
-        return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    if kind == "timestamp" and isinstance(value, str | datetime):
+        return microseconds(value)
     fits = {
         "bool": isinstance(value, bool),
         "int64": isinstance(value, Decimal),
@@ -89,6 +86,19 @@ def read_value(node: exp.Expr, kind: ScalarType) -> Value | Decimal | Null:
     if isinstance(value, str):
         value.encode("utf-8")
     return value  # type: ignore[return-value]
+
+
+def microseconds(moment: str | datetime) -> int:
+    """A time, or one in ISO 8601, since 1970 UTC; UTC where it has no zone.
+
+    Raises:
+        ValueError: not a time.
+    """
+    if isinstance(moment, str):
+        moment = _instant(moment)
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
+    delta = aware - EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
 def compare(field: str, kind: ScalarType, operator: Operator, value: Value | Decimal) -> Node:

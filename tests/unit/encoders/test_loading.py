@@ -170,7 +170,7 @@ def test_a_third_party_adds_an_encoder_in_one_file(tmp_path: Path, monkeypatch: 
     (tmp_path / "model.onnx").write_bytes(identity_graph())
     assert encoders.load(tmp_path).encode([b"abc"]).tolist() == [[3.0]]
     with pytest.raises(EncoderLoadError, match="register"):
-        REGISTRY.encoder_class("video")
+        REGISTRY.encoder_class("smell")
 
 
 def identity_graph() -> bytes:

@@ -51,12 +51,17 @@ class HashEncoder(Encoder):
 class MemoryLog:
     """Parts by name."""
 
+    folder = ""
+
     def __init__(self) -> None:
         self.parts: dict[str, pa.Table] = {}
         self.cleaned = 0
 
     def append(self, table: pa.Table, part: str) -> None:
         self.parts[part] = table
+
+    def drop_part(self, part: str) -> None:
+        self.parts.pop(part, None)
 
     def clean(self) -> None:
         self.cleaned += 1
@@ -105,6 +110,9 @@ class MemoryStore(VectorStore):
 
     def record(self, name: str) -> str:
         return ""
+
+    def scan(self, name: str, columns: Sequence[str], where: Any = None, batch_rows: int = 4096) -> Any:
+        raise NotImplementedError
 
     def drop(self, name: str) -> None:
         raise NotImplementedError

@@ -156,8 +156,9 @@ def test_ready_vectors(bench: Make) -> None:
     report = one.ingest(pa.table({"item_id": [str(n) for n in range(6)], "vector": cells}))
     assert one.rows("item_ready")["5"]["item_ready_embedding"] == good
     assert set(one.rows("item_ready")) == {"0", "5"}
-    assert report.reasons == {"bad vector": 4}
-    assert report.views["item_ready"].encoded == 2
+    assert report.reasons == {"bad vector": 3}
+    assert (report.views["item_ready"].encoded, report.views["item_ready"].absent) == (2, 1)
+    assert conserved(report)
     assert one.encoders == {}
 
 

@@ -1,0 +1,52 @@
+"""The recorded figures as a page of the documentation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RESULTS, ROOT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+HEAD = """\
+# Benchmarks
+
+`make bench` measures every figure beside its baseline in the same run, interleaved so that drift of the machine falls
+on both alike, and writes `benchmarks/results/<suite>.json`; `make bench SUITE=search` runs one suite, and
+`python -m benchmarks --page` writes this page from what was recorded. Ratios travel between machines; absolute figures
+do not. Goals that are missed stay on the page.
+
+"""
+
+
+def write_page(path: Path = PAGE) -> Path:
+    """Write `docs/benchmarks.md` from `benchmarks/results/`."""
+    records = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(RESULTS.glob("*.json"))]
+    path.write_text(HEAD + "\n".join(_section(record) for record in records), encoding="utf-8")
+    return path
+
+
+def _section(record: dict[str, Any]) -> str:
+    header = record["header"]
+    lines = [
+        f"## {record['suite']}",
+        "",
+        f"{header['time'][:10]}, {header['processor']}, {header['cores']} cores, Python {header['python']}. "
+        + ", ".join(f"{name}: {_shown(value)}" for name, value in record["notes"].items()),
+        "",
+        "| Figure | Measured | Baseline | Ratio | Goal | Met |",
+        "|---|---|---|---|---|---|",
+    ]
+    for item in record["figures"]:
+        baseline = "" if item["baseline_value"] is None else f"{item['baseline']}: {item['baseline_value']:.4g}"
+        ratio = "" if item["ratio"] is None else f"{item['ratio']:.2f}"
+        met = {True: "yes", False: "**no**", None: ""}[item["met"]]
+        lines.append(
+            f"| {item['name']} | {item['value']:.4g} {item['unit']} | {baseline} | {ratio} | {item['goal']} | {met} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)

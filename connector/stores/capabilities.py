@@ -1,0 +1,68 @@
+"""What a Milvus can do, told from the version it gives."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from connector.stores.base import CollectionSpec
+
+KEYWORDS_FROM = (2, 5)
+PATTERNS_FROM = (2, 4)
+PARTITION_KEYS_FROM = (2, 3)
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What the server can do, of what servers differ in.
+
+    Attributes:
+        server: its name and version, for messages: `Milvus 2.3.5`, `Milvus Lite 3.2.2`.
+        keywords: keyword search (BM25), from 2.5 on.
+        patterns: LIKE with `%` at the start, from 2.4 on; LIKE 'text%' works everywhere.
+        partition_keys: a field that chooses a row's partition, from 2.3 on.
+    """
+
+    server: str
+    keywords: bool
+    patterns: bool
+    partition_keys: bool
+
+    @property
+    def keywords_need(self) -> str:
+        """In words: what keyword search needs, and what there is."""
+        return f"keyword search needs Milvus 2.5 or later, or Milvus Lite; {self.server} answers"
+
+
+def capabilities_of(version: str) -> Capabilities:
+    """From what the server says of itself: `v2.3.5-lite`, `2.6.1`, `milvus_lite-3.2.2`.
+
+    A server that gives no number (a build from source, a service) counts as one of today.
+    """
+    numbers = re.search(r"(\d+)\.(\d+)(?:\.\d+)?", version)
+    shown = numbers[0] if numbers else version
+    if version.startswith("milvus_lite"):
+        return Capabilities(f"Milvus Lite {shown}", keywords=True, patterns=True, partition_keys=True)
+    release = (int(numbers[1]), int(numbers[2])) if numbers else (99, 0)
+    return Capabilities(
+        f"Milvus {shown}",
+        keywords=release >= KEYWORDS_FROM,
+        patterns=release >= PATTERNS_FROM,
+        partition_keys=release >= PARTITION_KEYS_FROM,
+    )
+
+
+def within(spec: CollectionSpec, can: Capabilities) -> tuple[CollectionSpec, list[str]]:
+    """The spec as this server can carry it, and a line for each part that it cannot."""
+    lines = []
+    if spec.keyword_fields and not can.keywords:
+        fields = ", ".join(spec.keyword_fields)
+        lines.append(f"collection {spec.name} is made without keyword search over {fields}: {can.keywords_need}")
+        spec = replace(spec, keyword_fields=())
+    if spec.partition_key and not can.partition_keys:
+        lines.append(
+            f"collection {spec.name} is made without partition key {spec.partition_key}: "
+            f"it needs Milvus 2.3 or later; {can.server} answers"
+        )
+        spec = replace(spec, partition_key="")
+    return spec, lines

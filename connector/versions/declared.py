@@ -1,0 +1,105 @@
+"""What the files declare beside what serves: which views may be applied as they stand, and which are candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from connector.spaces import TAG_KIND, TAG_PREVIOUS, space_of, view_of_record, view_record
+from connector.versions.records import version_label
+
+if TYPE_CHECKING:
+    from feast import FeatureView
+
+    from connector.repository import Repository
+    from connector.stores.base import VectorStore
+
+
+@dataclass
+class Declared:
+    """Views of the repository's files.
+
+    Attributes:
+        to_apply: for Feast's registry: for a space whose declared version does not serve, the version that does.
+        candidates: declared views that are kept beside what serves.
+        lines: what that means, a line for each candidate.
+    """
+
+    to_apply: list[FeatureView] = field(default_factory=list)
+    candidates: list[FeatureView] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+
+def separate(views: list[Any], repository: Repository, store: VectorStore) -> Declared:
+    """Keep what serves where it is: apply never moves a space to another version, unless the one that serves is empty.
+
+    Raises:
+        ConfigurationError: a serving collection whose record cannot be read.
+    """
+    from connector.stores import collection_spec_of_view
+
+    declared = Declared()
+    registered = _registered(repository)
+    for view in views:
+        if view.tags.get(TAG_KIND) != "embedding":
+            declared.to_apply.append(view)
+            continue
+        own, serving = collection_spec_of_view(view).name, store.resolve_alias(view.name)
+        known = registered.get(view.name)
+        if serving in (None, own) or store.count(str(serving)) == 0:
+            previous = known.tags.get(TAG_PREVIOUS) if known is not None and serving == own else None
+            if previous:
+                view.tags = {**view.tags, TAG_PREVIOUS: previous}
+            declared.to_apply.append(view)
+            continue
+        if known is None or collection_spec_of_view(known).name != serving:
+            known = view_of_record(store.record(str(serving)))
+        declared.to_apply.append(known)
+        declared.candidates.append(view)
+        declared.lines.append(_line(view, known))
+    return declared
+
+
+def make_candidates(candidates: list[FeatureView], repository: Repository, store: VectorStore) -> None:
+    """Collections and logs of candidates, beside those that serve; an empty one takes on a changed declaration.
+
+    Raises:
+        SchemaMismatchError: a candidate that holds rows has another shape than is declared now.
+    """
+    from connector.errors import SchemaMismatchError
+    from connector.stores import collection_spec_of_view
+
+    for view in candidates:
+        spec, record = collection_spec_of_view(view), view_record(view)
+        try:
+            store.create(spec, record)
+        except SchemaMismatchError:
+            if store.count(spec.name):
+                raise
+            store.drop(spec.name)
+            repository.offline_log(view).remove()
+            store.create(spec, record)
+        repository.offline_log(view).ensure(view)
+
+
+def _registered(repository: Repository) -> dict[str, FeatureView]:
+    from connector.errors import ConfigurationError
+
+    try:
+        return dict(repository.snapshot().views)
+    except ConfigurationError:
+        return {}
+
+
+def _line(view: FeatureView, serving: FeatureView) -> str:
+    new, old = space_of(view), space_of(serving)
+    labels = version_label((new.version, new.revision)), version_label((old.version, old.revision))
+    if (new.version, new.revision) < (old.version, old.revision):
+        return (
+            f"space {view.name}: the files declare version {labels[0]}, version {labels[1]} serves; declare it in the "
+            f"files, or go back by `connector rollback {view.name} --version {labels[0]}`"
+        )
+    return (
+        f"space {view.name}: version {labels[0]} is a candidate beside version {labels[1]}, which serves; fill it by "
+        f"`connector ingest`, then `connector promote {view.name}`"
+    )

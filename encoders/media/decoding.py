@@ -1,0 +1,70 @@
+"""From encoded bytes to one row of a network's inputs, by kind of media: what a decoding process is told to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+from encoders.errors import EncoderLoadError
+
+Kind = Literal["audio", "video"]
+Row = dict[str, NDArray[Any]]
+Decode = Callable[[Any], Row]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decoding needs to know, in a form that travels to another process.
+
+    Attributes:
+        kind: of media.
+        preprocessing: its record, as it stands in the contract's hash.
+        limits: fields of the kind's limits.
+    """
+
+    kind: Kind
+    preprocessing: Mapping[str, Any]
+    limits: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+    def decoder(self) -> Decode:
+        """The function that decodes one input in this process; it raises InvalidInputError.
+
+        Raises:
+            EncoderLoadError: a library that it needs is not installed, or a limit is unknown.
+        """
+        try:
+            return _audio(self) if self.kind == "audio" else _video(self)
+        except ImportError as error:
+            raise EncoderLoadError(
+                f"{self.kind} cannot be decoded here ({error}); pip install soundfile av soxr"
+            ) from error
+        except TypeError as error:
+            raise EncoderLoadError(f"{self.kind} encoder: unknown option ({error})") from error
+
+
+def _audio(recipe: Recipe) -> Decode:
+    import av  # noqa: F401 - found missing here rather than at the first file
+    import soundfile  # noqa: F401
+    import soxr  # noqa: F401
+
+    from encoders.media.audio import AudioLimits, sound_inputs
+    from encoders.media.audio_preprocessing import AudioPreprocessing
+
+    preprocessing, limits = AudioPreprocessing.from_dict(recipe.preprocessing), AudioLimits(**recipe.limits)
+    return lambda content: sound_inputs(content, preprocessing, limits)
+
+
+def _video(recipe: Recipe) -> Decode:
+    import av  # noqa: F401
+
+    from encoders.media.video import VideoLimits, VideoPreprocessing, film_inputs
+
+    preprocessing, limits = VideoPreprocessing.from_dict(recipe.preprocessing), VideoLimits(**recipe.limits)
+    return lambda content: film_inputs(content, preprocessing, limits)
