@@ -27,6 +27,8 @@ OURS = """\
   type: connector.stores.online.MilvusOnlineStore
   uri: {uri}
   collection_prefix: ours_
+batch_engine:
+  type: connector.stores.engine.ArrowComputeEngine
 """
 THEIRS = f"""\
   type: milvus

@@ -38,6 +38,7 @@ from connector.stores.online_documents import Document, FirstDocument
 from connector.stores.online_rows import ReadRow, WriteRow
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from feast import Entity, FeatureView
     from feast.infra.infra_object import InfraObject
     from feast.protos.feast.core.Registry_pb2 import Registry
@@ -136,6 +137,11 @@ class HybridOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
     ) -> None:
         store, part = self._of(config, table)
         store.online_write_batch(part, table, data, progress)
+
+    def table_writer(self, config: RepoConfig, view: FeatureView) -> Callable[[pa.Table], None] | None:
+        """As `MilvusOnlineStore.table_writer`; None for a view of another store."""
+        store, part = self._of(config, view)
+        return store.table_writer(part, view) if isinstance(store, MilvusOnlineStore) else None
 
     def online_read(
         self,

@@ -36,6 +36,7 @@ from connector.stores.connection import Consistency, MilvusEndpoint
 from connector.stores.entity_keys import key_table
 from connector.stores.expiry import alive_since, unexpired
 from connector.stores.feast_filters import filter_of_feast
+from connector.stores.feast_values import store_rows
 from connector.stores.layout import filter_types
 from connector.stores.milvus import MilvusVectorStore
 from connector.stores.online_documents import (
@@ -236,6 +237,16 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
         self.vector_store(config).write(_collection(table, spec), rows_of_feast(table, spec, data))
         if progress is not None:
             progress(len(data))
+
+    def table_writer(self, config: RepoConfig, view: FeatureView) -> Callable[[pa.Table], None]:
+        """What writes tables of join keys, features and times of a view, as `online_write_batch` writes rows."""
+        spec, store = self._spec(config, view), self.vector_store(config)
+        dtypes = {field.name: str(field.dtype) for field in view.schema}
+
+        def write(table: pa.Table) -> None:
+            store.write(_collection(view, spec), store_rows(table, spec, dtypes))
+
+        return write
 
     def online_read(
         self,
