@@ -28,8 +28,9 @@ def key_table(spec: CollectionSpec, keys: Sequence[EntityKey]) -> dict[str, pa.A
         for name, column in columns.items():
             if name not in given:
                 raise StoreError(f"collection {spec.name}: an entity key lacks {name}; it has {sorted(given)}")
-            kind = given[name].WhichOneof("val")
-            column.append(None if kind is None else getattr(given[name], kind))
+            value = given[name]
+            kind = value.WhichOneof("val")
+            column.append(None if kind is None else getattr(value, kind))
     try:
         return {key.name: pa.array(columns[key.name], KEY_TYPES[key.type]) for key in spec.keys}
     except (pa.ArrowException, TypeError) as error:
