@@ -9,7 +9,10 @@ from typing import Any, ClassVar
 import pytest
 from feast import RepoConfig
 
+from connector.stores.online import MilvusOnlineStore
 from connector.testing import MilvusServer, OnlineStoreSuite
+from connector.testing.online_documents import declare_catalogue
+from connector.testing.online_fixtures import Make
 from connector.testing.online_reads import ReadTests
 from connector.testing.online_values import ValueTests
 
@@ -51,6 +54,21 @@ class TestMilvusServer(OnlineStoreSuite):
     @classmethod
     def config(cls, tmp_path_factory: pytest.TempPathFactory, milvus_server: MilvusServer) -> RepoConfig:
         return repository(tmp_path_factory.mktemp("server"), milvus(milvus_server.uri, "feast_suite_"))
+
+
+    def test_apply_says_once_what_the_server_lacks(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level("WARNING", "connector"):
+            view = declare_catalogue(make, tags={"connector/keyword_fields": '["title"]'})
+            said = [record.getMessage() for record in caplog.records]
+            assert len(said) == 1
+            assert "keyword search needs Milvus 2.5" in said[0]
+            assert "2.3" in said[0]
+            assert "\n" not in said[0]
+            view.feast.apply([*view.entities, view.view])
+            assert [record.getMessage() for record in caplog.records] == said
+        store = view.store
+        assert isinstance(store, MilvusOnlineStore)
+        assert store.vector_store(view.config).resolve_alias(view.view.name) == f"{view.view.name}__v1"
 
 
 class TestSqlite(ValueTests, ReadTests):
