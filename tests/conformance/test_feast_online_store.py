@@ -55,7 +55,6 @@ class TestMilvusServer(OnlineStoreSuite):
     def config(cls, tmp_path_factory: pytest.TempPathFactory, milvus_server: MilvusServer) -> RepoConfig:
         return repository(tmp_path_factory.mktemp("server"), milvus(milvus_server.uri, "feast_suite_"))
 
-
     def test_apply_says_once_what_the_server_lacks(self, make: Make, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level("WARNING", "connector"):
             view = declare_catalogue(make, tags={"connector/keyword_fields": '["title"]'})
