@@ -59,8 +59,8 @@ class MilvusVectorStore(VectorStore):
         if self._kept_at(lambda: session.admin.create(spec, record)):
             self._begin(session, spec.name)
 
-    def shortfalls(self, spec: CollectionSpec) -> list[str]:
-        return within(spec, self._opened().capabilities)[1]
+    def fitted(self, spec: CollectionSpec) -> tuple[CollectionSpec, list[str]]:
+        return within(spec, self._opened().capabilities)
 
     def describe(self, name: str) -> CollectionSpec | None:
         known = self._opened().admin.find(name, refresh=True)

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from connector.testing.encoder_suite import EncoderSuite
     from connector.testing.milvus_server import MilvusServer
+    from connector.testing.online_store_suite import OnlineStoreSuite
     from connector.testing.vector_store_suite import VectorStoreSuite
 
 _HOME = {
     "EncoderSuite": "encoder_suite",
     "MilvusServer": "milvus_server",
+    "OnlineStoreSuite": "online_store_suite",
     "VectorStoreSuite": "vector_store_suite",
 }
 
-__all__ = ["EncoderSuite", "MilvusServer", "VectorStoreSuite"]
+__all__ = ["EncoderSuite", "MilvusServer", "OnlineStoreSuite", "VectorStoreSuite"]
 
 
 def __getattr__(name: str) -> Any:
