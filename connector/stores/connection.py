@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from connector.errors import ConfigurationError, StoreError, StoreUnavailableError
 from connector.stores import lite
+from connector.stores.absence import one_line, passing
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -111,7 +112,7 @@ class translated:  # noqa: N801 - reads as the block it guards
         place: what is being done, for the message.
 
     Raises:
-        StoreUnavailableError: no answer.
+        StoreUnavailableError: no answer, or one that says that another try may succeed.
         StoreError: a refusal.
     """
 
@@ -132,12 +133,12 @@ class translated:  # noqa: N801 - reads as the block it guards
         from pymilvus.exceptions import MilvusException
 
         if isinstance(error, MilvusException | grpc.RpcError):
-            message = _one_line(error)
-            if _is_absence(error):
-                raise StoreUnavailableError(f"Milvus does not answer ({self._place}): {message}") from error
+            message, passes = one_line(error), passing(error)
+            if passes:
+                raise StoreUnavailableError(f"Milvus {passes} ({self._place}): {message}") from error
             raise StoreError(f"{self._place}: {message}") from error
         if isinstance(error, TypeError | ValueError):
-            raise StoreError(f"{self._place}: {_one_line(error)}") from error
+            raise StoreError(f"{self._place}: {one_line(error)}") from error
 
 
 def _plain(uri: str) -> str:
@@ -201,18 +202,3 @@ def _quiet() -> None:
         logger = logging.getLogger(name)
         if logger.level != logging.DEBUG:
             logger.setLevel(logging.CRITICAL)
-
-
-def _is_absence(error: BaseException) -> bool:
-    import grpc
-    from pymilvus.exceptions import ConnectError, ConnectionNotExistException, MilvusUnavailableException
-
-    if isinstance(error, ConnectError | ConnectionNotExistException | MilvusUnavailableException):
-        return True
-    code = error.code() if isinstance(error, grpc.RpcError) else getattr(error, "code", None)
-    return code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, 2)
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(getattr(error, "message", "") or error)
-    return " ".join(text.split())[:300] or type(error).__name__
