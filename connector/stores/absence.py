@@ -38,7 +38,11 @@ def passing(error: BaseException) -> str:
 
 def one_line(error: BaseException) -> str:
     """What an error says, without line breaks, at most 300 characters."""
+    import grpc
+
     text = str(getattr(error, "message", "") or error)
+    if isinstance(error, grpc.Call):
+        text = f"{error.code()}: {error.details()}"
     return " ".join(text.split())[:300] or type(error).__name__
 
 

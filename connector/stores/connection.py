@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Consistency = Literal["Strong", "Session", "Bounded", "Eventually"]
 CONNECT_S = 10.0
+LEAST_DEADLINE_S = 3.0
 SERVICE = "milvus.proto.milvus.MilvusService"
 ONCE: dict[str, Any] = {"timeout": None, "retry_times": 0, "retry_on_rate_limit": False}
 """Options of a call that pymilvus makes once; the connection's deadline holds."""
@@ -181,8 +182,10 @@ def _deadlines(seconds: float) -> str:
     """gRPC's service configuration: a deadline for calls that are given none.
 
     pymilvus repeats a call until the timeout that it is given has passed. A write must not be repeated before newer
-    rows have been asked for, so it is made without one.
+    rows have been asked for, so it is made without one. gRPC lets calls end up to two seconds before a deadline that
+    was configured so; one of a second ends them as they begin.
     """
+    seconds = max(seconds, LEAST_DEADLINE_S)
     return json.dumps({"methodConfig": [{"name": [{"service": SERVICE}], "timeout": f"{seconds:.3f}s"}]})
 
 

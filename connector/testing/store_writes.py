@@ -168,11 +168,11 @@ class WriteTests(StoreFixtures):
         found = store.read(notes.name, pa.table({"item_id": ["table"]}), ["title"])
         assert found.to_pylist() == [{"title": "later again", "event_timestamp": NOON + HOUR}]
 
-    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("seed", range(2))
     def test_the_newest_wins_in_whatever_order_rows_arrive(self, store: VectorStore, make: Make, seed: int) -> None:
         spec, random = make(), np.random.default_rng(seed)
-        keys = [f"k{number}" for number in range(6)]
-        moments = [(event, created) for event in range(4) for created in (None, -2, 0, 2)]
+        keys = [f"k{number}" for number in range(4)]
+        moments = [(event, created) for event in range(3) for created in (None, 0, 2)]
         rows = [(key, *moment) for key in keys for moment in moments]
         expected: dict[str, tuple[int, int]] = {}
         order = [rows[place] for place in random.permutation(np.repeat(np.arange(len(rows)), 2))]
