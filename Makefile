@@ -10,11 +10,12 @@ KEY ?=
 SUITE ?=
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test bench check unit environments pretrain-defaults clean help
+.PHONY: demo test torture bench check unit environments pretrain-defaults clean help
 
 help:
 	@echo "make demo [CATALOGUE=items.parquet [KEY=item_id]]   the whole path, on drawn goods or on your own catalogue"
 	@echo "make test                                           style, types and every test, on real servers"
+	@echo "make torture                                        the fault tests at fifty seeded points each; hours"
 	@echo "make bench [SUITE=search]                           speed, each figure beside its baseline"
 	@echo "make pretrain-defaults                              train the shipped image encoder again"
 	@echo "make clean                                          remove what the above made, environments included"
@@ -42,6 +43,9 @@ demo: $(MAIN)/.ready $(TRITON)/.ready
 
 test: environments check
 	$(BIN)/python -m pytest
+
+torture: environments
+	CONNECTOR_TORTURE=1 $(BIN)/python -m pytest tests/faults
 
 check: $(MAIN)/.ready
 	$(BIN)/ruff format --check .

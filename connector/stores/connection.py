@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from connector.errors import ConfigurationError, StoreError, StoreUnavailableError
 from connector.stores import lite
+from connector.stores.absence import one_line, passing
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 Consistency = Literal["Strong", "Session", "Bounded", "Eventually"]
 CONNECT_S = 10.0
+LEAST_DEADLINE_S = 3.0
 SERVICE = "milvus.proto.milvus.MilvusService"
 ONCE: dict[str, Any] = {"timeout": None, "retry_times": 0, "retry_on_rate_limit": False}
 """Options of a call that pymilvus makes once; the connection's deadline holds."""
@@ -111,7 +113,7 @@ class translated:  # noqa: N801 - reads as the block it guards
         place: what is being done, for the message.
 
     Raises:
-        StoreUnavailableError: no answer.
+        StoreUnavailableError: no answer, or one that says that another try may succeed.
         StoreError: a refusal.
     """
 
@@ -132,12 +134,12 @@ class translated:  # noqa: N801 - reads as the block it guards
         from pymilvus.exceptions import MilvusException
 
         if isinstance(error, MilvusException | grpc.RpcError):
-            message = _one_line(error)
-            if _is_absence(error):
-                raise StoreUnavailableError(f"Milvus does not answer ({self._place}): {message}") from error
+            message, passes = one_line(error), passing(error)
+            if passes:
+                raise StoreUnavailableError(f"Milvus {passes} ({self._place}): {message}") from error
             raise StoreError(f"{self._place}: {message}") from error
         if isinstance(error, TypeError | ValueError):
-            raise StoreError(f"{self._place}: {_one_line(error)}") from error
+            raise StoreError(f"{self._place}: {one_line(error)}") from error
 
 
 def _plain(uri: str) -> str:
@@ -180,8 +182,10 @@ def _deadlines(seconds: float) -> str:
     """gRPC's service configuration: a deadline for calls that are given none.
 
     pymilvus repeats a call until the timeout that it is given has passed. A write must not be repeated before newer
-    rows have been asked for, so it is made without one.
+    rows have been asked for, so it is made without one. gRPC lets calls end up to two seconds before a deadline that
+    was configured so; one of a second ends them as they begin.
     """
+    seconds = max(seconds, LEAST_DEADLINE_S)
     return json.dumps({"methodConfig": [{"name": [{"service": SERVICE}], "timeout": f"{seconds:.3f}s"}]})
 
 
@@ -201,18 +205,3 @@ def _quiet() -> None:
         logger = logging.getLogger(name)
         if logger.level != logging.DEBUG:
             logger.setLevel(logging.CRITICAL)
-
-
-def _is_absence(error: BaseException) -> bool:
-    import grpc
-    from pymilvus.exceptions import ConnectError, ConnectionNotExistException, MilvusUnavailableException
-
-    if isinstance(error, ConnectError | ConnectionNotExistException | MilvusUnavailableException):
-        return True
-    code = error.code() if isinstance(error, grpc.RpcError) else getattr(error, "code", None)
-    return code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, 2)
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(getattr(error, "message", "") or error)
-    return " ".join(text.split())[:300] or type(error).__name__

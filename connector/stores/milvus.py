@@ -63,11 +63,11 @@ class MilvusVectorStore(VectorStore):
         return within(spec, self._opened().capabilities)
 
     def describe(self, name: str) -> CollectionSpec | None:
-        known = self._opened().admin.find(name, refresh=True)
+        known = self._kept_at(lambda: self._opened().admin.find(name, refresh=True))
         return None if known is None else known.spec
 
     def record(self, name: str) -> str:
-        known = self._opened().admin.find(name)
+        known = self._kept_at(lambda: self._opened().admin.find(name))
         return "" if known is None else known.record
 
     def drop(self, name: str) -> None:
@@ -234,7 +234,7 @@ class MilvusVectorStore(VectorStore):
         try:
             work.attempt(self._opened(), known, self._recency)
         finally:
-            self._written[known.name] += 1
+            self._changed(known.name)
 
     def _read(self, known: Known, keys: pa.Table, columns: Sequence[str]) -> pa.Table:
         spec = known.spec
@@ -289,7 +289,7 @@ class MilvusVectorStore(VectorStore):
             for some in _chunks(list(dict.fromkeys(asked))):
                 with translated(f"delete in {known.name}"):
                     session.client.delete(known.physical, filter=_among(some), timeout=self._timeout)
-                self._written[known.name] += 1
+                self._changed(known.name)
         return len(asked)
 
     def _count(self, known: Known) -> int:
@@ -330,6 +330,10 @@ class MilvusVectorStore(VectorStore):
         target, wanted = self._endpoint.prefix + name, [KEY, EVENT, CREATED]
         rows = [row for some in _chunks(keys) for row in self._query(target, _among(some), wanted, "Strong")]
         return {row[KEY]: (row[EVENT], row[CREATED]) for row in rows}
+
+    def _changed(self, name: str) -> None:
+        with self._lock:
+            self._written[name] += 1
 
     def _level(self, name: str) -> tuple[str, int]:
         """Consistency for a read, and the count of own writes that it will have seen."""

@@ -72,7 +72,9 @@ class MilvusOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # fe
         db_name: Milvus database, one for each tenant; it must exist.
         consistency_level: of reads and searches; a process sees its own writes at every level.
         collection_prefix: put before every collection and alias name, to keep projects apart in one database.
-        timeout_s: seconds for one call, its retries included.
+        timeout_s: seconds for one call; for a read or a search, its retries included.
+        patience_s: seconds for which a write is tried again while Milvus is away, not ready, or asks to slow down, or
+            while another process of this host writes.
         index: of vectors whose view does not say: `index_type` and the parameters Milvus takes with it.
         search_params: of every search, e.g. {"ef": 128}; a view's tag `connector/search_params` goes before.
         partition_key: of views that have such a field (or join key, of several) and no tag of their own.
@@ -94,6 +96,7 @@ class MilvusOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]  # fe
     consistency_level: Consistency = "Session"
     collection_prefix: str = ""
     timeout_s: float = 30.0
+    patience_s: float = 60.0
     index: dict[str, Any] | None = None
     search_params: dict[str, Any] | None = None
     partition_key: str = ""
@@ -141,6 +144,7 @@ def milvus_endpoint(config: RepoConfig) -> MilvusEndpoint:
         password=online.password,
         db_name=online.db_name,
         timeout_s=online.timeout_s,
+        patience_s=online.patience_s,
         consistency=online.consistency_level,
         prefix=online.collection_prefix,
         tls=online.tls,

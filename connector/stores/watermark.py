@@ -15,7 +15,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -71,21 +71,28 @@ class Watermarks:
         with self._lock:
             threads = self._threads[collection]
         name = hashlib.sha256(f"{self._place}\n{collection}".encode()).hexdigest()[:32]
-        with threads:
+        if not threads.acquire(timeout=self._patience):
+            raise self._busy(collection, "thread")
+        try:
             lock = FileLock(_private(self._folder) / f"{name}.lock", timeout=self._patience, poll_interval=POLL_S)
             try:
                 lock.acquire()
             except Timeout:
-                raise StoreUnavailableError(
-                    f"collection {collection}: another process has been writing to it for {self._patience:.0f} s; "
-                    "wait for it, or raise online_store.patience_s"
-                ) from None
+                raise self._busy(collection, "process") from None
             except OSError as error:
                 raise _unusable(self._folder, error) from error
             try:
                 yield Record(self._folder / f"{name}.json")
             finally:
                 lock.release()
+        finally:
+            threads.release()
+
+    def _busy(self, collection: str, other: str) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"collection {collection}: another {other} has been writing to it for {self._patience:.0f} s; "
+            "wait for it, or raise online_store.patience_s"
+        )
 
 
 class Record:
@@ -124,8 +131,10 @@ class Record:
 
     def forget(self) -> None:
         """Nothing is known any longer."""
-        with suppress(FileNotFoundError):
-            self._path.unlink()
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(self._path.parent, error) from error
 
 
 def now() -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any
 
 import numpy as np
@@ -72,13 +72,16 @@ class Writing:
         parts = batches(known.spec, columns, self._pending)
         under_way: deque[tuple[NDArray[np.int64], Future[None]]] = deque()
         refused: BaseException | None = None
-        while refused is None and (part := next(parts, None)) is not None:
-            positions, values = part
-            under_way.append((positions, session.pool.submit(upsert, session, known, values)))
-            if len(under_way) > IN_FLIGHT:
-                refused = self._finish(*under_way.popleft())
-        while under_way:
-            refused = self._finish(*under_way.popleft()) or refused
+        try:
+            while refused is None and (part := next(parts, None)) is not None:
+                positions, values = part
+                under_way.append((positions, session.pool.submit(upsert, session, known, values)))
+                if len(under_way) > IN_FLIGHT:
+                    refused = self._finish(*under_way.popleft())
+            while under_way:
+                refused = self._finish(*under_way.popleft()) or refused
+        finally:  # whoever interrupts this: the lock must not be given back over rows that are under way
+            wait([future for _, future in under_way])
         if refused is not None:
             raise refused
 

@@ -40,7 +40,7 @@ PORTS = (
 )
 
 LAUNCH = """
-import ctypes, json, os, signal, sys
+import ctypes, json, os, signal, socket, sys
 from os.path import dirname, join
 from milvus import MilvusServerConfig, _initialize_data_files
 
@@ -49,7 +49,16 @@ if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     if os.getppid() != order["parent"]:
         sys.exit(1)
-config = MilvusServerConfig(data_dir=order["data"], **order["ports"])
+class Config(MilvusServerConfig):
+    def try_bind_port(self, port):  # a server that was killed leaves its ports in TIME_WAIT
+        held = socket.socket()
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            held.bind(("127.0.0.1", port))
+        except OSError:
+            return None
+        return held
+config = Config(data_dir=order["data"], **order["ports"])
 for name, value in order["extra"].items():
     config.set(name, str(value).lower() if isinstance(value, bool) else value)
 config.resolve()

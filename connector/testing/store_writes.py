@@ -168,6 +168,50 @@ class WriteTests(StoreFixtures):
         found = store.read(notes.name, pa.table({"item_id": ["table"]}), ["title"])
         assert found.to_pylist() == [{"title": "later again", "event_timestamp": NOON + HOUR}]
 
+    @pytest.mark.parametrize("seed", range(2))
+    def test_the_newest_wins_in_whatever_order_rows_arrive(self, store: VectorStore, make: Make, seed: int) -> None:
+        spec, random = make(), np.random.default_rng(seed)
+        keys = [f"k{number}" for number in range(4)]
+        moments = [(event, created) for event in range(3) for created in (None, 0, 2)]
+        rows = [(key, *moment) for key in keys for moment in moments]
+        expected: dict[str, tuple[int, int]] = {}
+        order = [rows[place] for place in random.permutation(np.repeat(np.arange(len(rows)), 2))]
+        while order:
+            some = [order.pop() for _ in range(min(len(order), int(random.integers(1, 20))))]
+            for key, event, created in some:
+                expected[key] = max(expected.get(key, (-1, -9)), (event, -9 if created is None else created))
+            result = store.write(
+                spec.name,
+                shop_rows(
+                    [key for key, _, _ in some],
+                    event=[NOON + event * HOUR for _, event, _ in some],
+                    created=[None if created is None else NOON + created * HOUR for *_, created in some],
+                    title=[f"{event} {-9 if created is None else created}" for _, event, created in some],
+                ),
+            )
+            assert result.written + result.stale == len(some)
+            present = sorted(expected)
+            found = store.read(spec.name, pa.table({"item_id": present}), ["title"]).column("title").to_pylist()
+            assert found == [f"{expected[key][0]} {expected[key][1]}" for key in present]
+        assert store.count(spec.name) == len(keys)
+
+    def test_a_clock_that_is_wrong(self, store: VectorStore, make: Make) -> None:
+        """One row from far in the future keeps nobody else out; created times decide between equal events only."""
+        spec, future = make(), NOON + 900 * 365 * 24 * HOUR
+
+        def write(key: str, title: str, event: Any, created: Any) -> int:
+            return store.write(spec.name, shop_rows([key], event=event, created=created, title=[title])).written
+
+        assert write("ahead", "future", future, future) == 1
+        assert write("other", "now", NOON, NOON) == 1
+        assert write("ahead", "now", NOON, NOON) == 0
+        assert write("other", "later, created before", NOON + HOUR, NOON - 9 * HOUR) == 1
+        assert write("other", "later, created still before", NOON + HOUR, NOON - 10 * HOUR) == 0
+        assert write("other", "before, created later", NOON, NOON + 9 * HOUR) == 0
+        assert write("ahead", "further", future + HOUR, NOON) == 1
+        found = store.read(spec.name, pa.table({"item_id": ["ahead", "other"]}), ["title"]).column("title").to_pylist()
+        assert found == ["further", "later, created before"]
+
     def test_a_deleted_row_stands_in_nobodys_way(self, store: VectorStore, notes: CollectionSpec) -> None:
         key = pa.table({"item_id": ["gone"]})
         store.write(notes.name, shop_rows(["gone"], event=NOON + 9 * HOUR))
