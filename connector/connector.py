@@ -119,11 +119,13 @@ class Connector:
         allow_remote_media: bool = False,
         storage_options: Mapping[str, Any] | None = None,
         strict: bool = False,
+        restart: bool = False,
         progress: Progress | None = None,
     ) -> IngestReport:
         """Read a catalogue, encode it, and write every space and content view of an entity: the log first, then Milvus.
 
-        Running it again after an interruption ends in the same state. Bad rows go to a dead-letter table.
+        A run that was killed is carried on by the same call: what is done is not encoded again, and it ends in the
+        state of an undisturbed run. Bad rows go to a dead-letter table.
 
         Args:
             source: path, glob, folder or fsspec URL of Parquet, Arrow, CSV or JSON lines; or an Arrow table, reader,
@@ -137,6 +139,7 @@ class Connector:
             allow_remote_media: fetch media from URLs.
             storage_options: for fsspec.
             strict: bad rows are an error.
+            restart: begin anew where an earlier call was killed. Rows that it wrote stay until newer ones replace them.
             progress: told how far it is.
 
         Raises:
@@ -166,6 +169,7 @@ class Connector:
             allow_remote_media=allow_remote_media,
             storage_options=storage_options,
             strict=strict,
+            restart=restart,
             progress=progress,
         )
 
