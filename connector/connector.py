@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from connector.serving import EncoderProvider
     from connector.spaces import EmbeddingSpace
     from connector.stores.base import VectorStore
+    from connector.upkeep import ReconcileReport
     from connector.versions import Change, GateSettings, PromotionReport, SpaceVersion, Trial
     from encoders.base import Encoder
     from encoders.contract import EncoderContract
@@ -343,6 +344,22 @@ class Connector:
 
         self._require_open()
         return prune(self._repository, space, keep=keep, versions=versions, logs=logs, dry_run=dry_run)
+
+    def reconcile(self, space: str, *, repair: bool = False) -> ReconcileReport:
+        """Compare the offline log of a space or content view with Milvus, for the version that serves and candidates.
+
+        Args:
+            repair: write what Milvus lacks or has otherwise than the log, delete what the log does not have.
+
+        Raises:
+            UnknownSpaceError: neither a space nor a content view.
+            StoreError: a log that cannot be read, or no room for temporary files.
+            StoreUnavailableError: Milvus does not answer.
+        """
+        from connector.upkeep import reconcile
+
+        self._require_open()
+        return reconcile(self._repository, space, repair=repair)
 
     def count(self, space: str) -> int:
         """Rows of a space in Milvus."""

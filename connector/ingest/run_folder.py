@@ -35,19 +35,27 @@ class RunFolder:
         self.files = DurableFolder(f"{log.rstrip('/')}/{PROGRESS}/{identity}")
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, wait_s: float = 0.0) -> Iterator[None]:
         """Hold the run: nobody else carries it on, nor deletes from under it.
 
         Raises:
-            Held: another process has it.
+            Held: another process has it, and still has after `wait_s` seconds.
         """
         try:
-            with locked(self._all, f"{self.identity}.lock"):
+            with locked(self._all, f"{self.identity}.lock", wait_s=wait_s):
                 yield
         finally:
             if self._all.local:
                 with suppress(OSError):
                     Path(self._all.root).rmdir()
+
+    def is_held(self) -> bool:
+        """Whether a process has it now."""
+        try:
+            with self.held():
+                return False
+        except Held:
+            return True
 
     def load(self) -> RunState | None:
         """State of the run, or None where it has none.
