@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from connector.serving import EncoderProvider
     from connector.spaces import EmbeddingSpace
     from connector.stores.base import VectorStore
-    from connector.upkeep import ReconcileReport
+    from connector.upkeep import DeletionReceipt, ReconcileReport
     from connector.versions import Change, GateSettings, PromotionReport, SpaceVersion, Trial
     from encoders.base import Encoder
     from encoders.contract import EncoderContract
@@ -360,6 +360,36 @@ class Connector:
 
         self._require_open()
         return reconcile(self._repository, space, repair=repair)
+
+    def delete(self, entity: str, keys: Sequence[str | int]) -> DeletionReceipt:
+        """Remove entities from every space and version, plain view, offline log, Feast's online store and dead letter.
+
+        Logs first, Milvus second; killed in between, it is completed by giving it again. A later ingest of the same key
+        is allowed: it is a new row.
+
+        Args:
+            entity: name of the Feast entity.
+            keys: values of its join key.
+
+        Returns:
+            What was removed where; also kept in `data/deletions`, with hashes in place of the keys.
+
+        Raises:
+            UnknownSpaceError: no such entity.
+            QueryError: no key, or one that is not of the join key's type.
+            StoreError: an ingest is under way.
+            StoreUnavailableError: Milvus does not answer.
+        """
+        from connector.upkeep import delete_entities
+
+        self._require_open()
+        return delete_entities(
+            self._repository,
+            entity,
+            keys,
+            dead_letters=self.dead_letter_folder,
+            receipts=self.path / "data" / "deletions",
+        )
 
     def count(self, space: str) -> int:
         """Rows of a space in Milvus."""

@@ -14,6 +14,7 @@ from typer.main import get_command
 from connector.cli import (
     apply,
     dead_letters,
+    delete,
     encoders,
     ingest,
     init,
@@ -53,7 +54,8 @@ def build() -> typer.Typer:
 
     for group in (init, plan, apply, stack, ingest, search, spaces, versions, reconcile, encoders, pretrain):
         group.register(app)
-    dead_letters.register(app)
+    for group in (dead_letters, delete):
+        group.register(app)
     return app
 
 

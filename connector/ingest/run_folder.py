@@ -93,6 +93,11 @@ class RunFolder:
                     "start afresh by --restart"
                 ) from error
 
+    def segments(self) -> int:
+        """How many segments of dead letters the record counts."""
+        state = self.load()
+        return 0 if state is None else state.segments
+
     def deleted(self) -> frozenset[str]:
         """Hashes of keys (see `key_hash`) that were deleted while the run stood still."""
         data = self.files.read(DELETED)

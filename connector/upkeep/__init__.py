@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from connector.upkeep.comparison import reconcile
+    from connector.upkeep.delete import delete_entities
+    from connector.upkeep.receipts import DeletionReceipt, Removal
     from connector.upkeep.reports import ReconcileReport, VersionDifferences
 
 _HOME = {
+    "DeletionReceipt": "receipts",
+    "Removal": "receipts",
+    "delete_entities": "delete",
     "ReconcileReport": "reports",
     "VersionDifferences": "reports",
     "reconcile": "comparison",
 }
 
 __all__ = [
+    "DeletionReceipt",
     "ReconcileReport",
+    "Removal",
     "VersionDifferences",
+    "delete_entities",
     "reconcile",
 ]
 
