@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from connector.serving import EncoderProvider
     from connector.spaces import EmbeddingSpace
     from connector.stores.base import VectorStore
+    from connector.upkeep import DeletionReceipt, ReconcileReport
     from connector.versions import Change, GateSettings, PromotionReport, SpaceVersion, Trial
     from encoders.base import Encoder
     from encoders.contract import EncoderContract
@@ -119,11 +120,13 @@ class Connector:
         allow_remote_media: bool = False,
         storage_options: Mapping[str, Any] | None = None,
         strict: bool = False,
+        restart: bool = False,
         progress: Progress | None = None,
     ) -> IngestReport:
         """Read a catalogue, encode it, and write every space and content view of an entity: the log first, then Milvus.
 
-        Running it again after an interruption ends in the same state. Bad rows go to a dead-letter table.
+        A run that was killed is carried on by the same call: what is done is not encoded again, and it ends in the
+        state of an undisturbed run. Bad rows go to a dead-letter table.
 
         Args:
             source: path, glob, folder or fsspec URL of Parquet, Arrow, CSV or JSON lines; or an Arrow table, reader,
@@ -137,6 +140,7 @@ class Connector:
             allow_remote_media: fetch media from URLs.
             storage_options: for fsspec.
             strict: bad rows are an error.
+            restart: begin anew where an earlier call was killed. Rows that it wrote stay until newer ones replace them.
             progress: told how far it is.
 
         Raises:
@@ -166,6 +170,7 @@ class Connector:
             allow_remote_media=allow_remote_media,
             storage_options=storage_options,
             strict=strict,
+            restart=restart,
             progress=progress,
         )
 
@@ -339,6 +344,52 @@ class Connector:
 
         self._require_open()
         return prune(self._repository, space, keep=keep, versions=versions, logs=logs, dry_run=dry_run)
+
+    def reconcile(self, space: str, *, repair: bool = False) -> ReconcileReport:
+        """Compare the offline log of a space or content view with Milvus, for the version that serves and candidates.
+
+        Args:
+            repair: write what Milvus lacks or has otherwise than the log, delete what the log does not have.
+
+        Raises:
+            UnknownSpaceError: neither a space nor a content view.
+            StoreError: a log that cannot be read, or no room for temporary files.
+            StoreUnavailableError: Milvus does not answer.
+        """
+        from connector.upkeep import reconcile
+
+        self._require_open()
+        return reconcile(self._repository, space, repair=repair)
+
+    def delete(self, entity: str, keys: Sequence[str | int]) -> DeletionReceipt:
+        """Remove entities from every space and version, plain view, offline log, Feast's online store and dead letter.
+
+        Logs first, Milvus second; killed in between, it is completed by giving it again. A later ingest of the same key
+        is allowed: it is a new row.
+
+        Args:
+            entity: name of the Feast entity.
+            keys: values of its join key.
+
+        Returns:
+            What was removed where; also kept in `data/deletions`, with hashes in place of the keys.
+
+        Raises:
+            UnknownSpaceError: no such entity.
+            QueryError: no key, or one that is not of the join key's type.
+            StoreError: an ingest is under way.
+            StoreUnavailableError: Milvus does not answer.
+        """
+        from connector.upkeep import delete_entities
+
+        self._require_open()
+        return delete_entities(
+            self._repository,
+            entity,
+            keys,
+            dead_letters=self.dead_letter_folder,
+            receipts=self.path / "data" / "deletions",
+        )
 
     def count(self, space: str) -> int:
         """Rows of a space in Milvus."""

@@ -11,7 +11,21 @@ import warnings
 import typer
 from typer.main import get_command
 
-from connector.cli import apply, dead_letters, encoders, ingest, init, plan, pretrain, search, spaces, stack, versions
+from connector.cli import (
+    apply,
+    dead_letters,
+    delete,
+    encoders,
+    ingest,
+    init,
+    plan,
+    pretrain,
+    reconcile,
+    search,
+    spaces,
+    stack,
+    versions,
+)
 from connector.cli.options import OWN_PROCESS
 from connector.errors import ConnectorError
 
@@ -38,7 +52,9 @@ def build() -> typer.Typer:
     ) -> None:
         pass
 
-    for group in (init, plan, apply, stack, ingest, search, spaces, versions, encoders, pretrain, dead_letters):
+    for group in (init, plan, apply, stack, ingest, search, spaces, versions, reconcile, encoders, pretrain):
+        group.register(app)
+    for group in (dead_letters, delete):
         group.register(app)
     return app
 

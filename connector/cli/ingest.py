@@ -35,12 +35,16 @@ def register(app: typer.Typer) -> None:
         media_root: Annotated[str | None, typer.Option(help="Folder that relative media paths start from.")] = None,
         remote_media: Annotated[bool, typer.Option("--remote-media", help="Fetch media from URLs.")] = False,
         strict: Annotated[bool, typer.Option("--strict", help="Bad rows are an error (exit code 2).")] = False,
+        restart: Annotated[
+            bool, typer.Option("--restart", help="Begin anew, instead of where an earlier run was killed.")
+        ] = False,
         repo: RepoOption = Path(),
         as_json: JsonOption = False,
     ) -> None:
         """Read a catalogue, encode it, and write it to the offline log and Milvus.
 
-        Bad rows are left out with a warning; `connector dead-letters` lists them. Running it again is safe.
+        Bad rows are left out with a warning; `connector dead-letters` lists them. A run that was killed goes on where
+        it was when the same command is given again.
         """
         with opened(repo) as connector, ProgressBar("ingest", show=not as_json) as bar:
             report = connector.ingest(
@@ -53,6 +57,7 @@ def register(app: typer.Typer) -> None:
                 media_root=media_root,
                 allow_remote_media=remote_media,
                 strict=strict,
+                restart=restart,
                 progress=bar,
             )
         if as_json:

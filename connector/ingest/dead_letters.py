@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import BinaryIO, Protocol
 
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from connector.errors import CatalogueError, ConfigurationError
+from connector.ingest.batch import MAX_KEY_SHOWN, plain
 from connector.stores.durable import DurableFolder
 
 SCHEMA = pa.schema(
@@ -62,6 +64,13 @@ class Segments(Protocol):
 
     def read_letters(self, segments: int) -> Iterator[pa.Table]:
         """The first so many segments."""
+
+
+class KeptSegments(Segments, Protocol):
+    """Letters of a run that is unfinished."""
+
+    def segments(self) -> int:
+        """How many segments there are."""
 
 
 class DeadLetterWriter:
@@ -149,6 +158,42 @@ def clean_dead_letters(folder: Path) -> int:
         if owner.isdecimal() and not psutil.pid_exists(int(owner)):
             file.unlink(missing_ok=True)
             removed += 1
+    return removed
+
+
+def discard_letters(
+    folder: Path, unfinished: Iterable[KeptSegments], keys: Sequence[str], views: Collection[str]
+) -> int:
+    """Remove the letters of these keys, of these views or of whole rows → how many. Safe to do again.
+
+    Args:
+        unfinished: runs whose letters are not yet in a table.
+        keys: as text.
+    """
+    asked = pa.array([plain(key, MAX_KEY_SHOWN) for key in keys], pa.string())
+    own = pa.array(sorted(views), pa.string())
+
+    def without(table: pa.Table) -> pa.Table:
+        space = table.column("space")
+        gone = pc.and_(pc.is_in(table.column("key"), asked), pc.or_(pc.is_null(space), pc.is_in(space, own)))
+        return table.filter(pc.invert(gone))
+
+    removed = 0
+    for file in sorted(folder.glob("*.parquet")):
+        table = read_dead_letters(file)
+        kept = without(table)
+        if kept.num_rows < table.num_rows:
+            removed += table.num_rows - kept.num_rows
+            if kept.num_rows:
+                DurableFolder(folder).write(file.name, lambda to, kept=kept: pq.write_table(kept, to))  # type: ignore[misc]
+            else:
+                DurableFolder(folder).remove(file.name)
+    for run in unfinished:
+        for segment, table in enumerate(run.read_letters(run.segments())):
+            kept = without(table)
+            if kept.num_rows < table.num_rows:
+                removed += table.num_rows - kept.num_rows
+                run.write_letters(segment, kept)
     return removed
 
 

@@ -35,19 +35,27 @@ class RunFolder:
         self.files = DurableFolder(f"{log.rstrip('/')}/{PROGRESS}/{identity}")
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, wait_s: float = 0.0) -> Iterator[None]:
         """Hold the run: nobody else carries it on, nor deletes from under it.
 
         Raises:
-            Held: another process has it.
+            Held: another process has it, and still has after `wait_s` seconds.
         """
         try:
-            with locked(self._all, f"{self.identity}.lock"):
+            with locked(self._all, f"{self.identity}.lock", wait_s=wait_s):
                 yield
         finally:
             if self._all.local:
                 with suppress(OSError):
                     Path(self._all.root).rmdir()
+
+    def is_held(self) -> bool:
+        """Whether a process has it now."""
+        try:
+            with self.held():
+                return False
+        except Held:
+            return True
 
     def load(self) -> RunState | None:
         """State of the run, or None where it has none.
@@ -84,6 +92,11 @@ class RunFolder:
                     f"{self.files.path(_segment(segment))}: dead letters of an unfinished run cannot be read; "
                     "start afresh by --restart"
                 ) from error
+
+    def segments(self) -> int:
+        """How many segments of dead letters the record counts."""
+        state = self.load()
+        return 0 if state is None else state.segments
 
     def deleted(self) -> frozenset[str]:
         """Hashes of keys (see `key_hash`) that were deleted while the run stood still."""

@@ -16,6 +16,9 @@ from connector.ingest.run_folder import RunFolder, clean_runs
 from connector.ingest.run_state import COUNTS, RunState
 from connector.stores.log_locks import Held
 
+GLANCE_S = 2.0
+"""How long somebody may hold a run who only looks whether it is still alive."""
+
 
 @dataclass
 class Run:
@@ -87,7 +90,7 @@ def open_run(
     folder = RunFolder(home, identity or f"run-{run_id}".replace(".", "_"))
     with ExitStack() as stack:
         try:
-            stack.enter_context(folder.held())
+            stack.enter_context(folder.held(wait_s=GLANCE_S))
         except Held as error:
             raise CatalogueError(
                 f"{source}: another process is ingesting it into the same views; wait until it is done, or stop it"

@@ -70,6 +70,7 @@ class ViewWriter:
         self._to_store = to_store
         self._strict = strict
         self._waiting: dict[str, list[ViewRows]] = {name: [] for name in self._plans}
+        self._parts_left = run.touched
         self._part_rows = MEDIA_PART_ROWS if any(_encodes_media(plan) for plan in plans) else PART_ROWS
 
     def take(self, batch: FinishedBatch) -> None:
@@ -90,6 +91,9 @@ class ViewWriter:
     def flush(self) -> None:
         """Write everything that waits, and commit."""
         for name, waiting in self._waiting.items():
+            if not waiting and self._parts_left:
+                # A start that died here may have had rows for this view, of media that are gone now.
+                self._plans[name].target.log.drop_part(self._part)
             if waiting:
                 table = pa.concat_tables([rows.table for rows in waiting]).combine_chunks()
                 positions = np.concatenate([rows.positions for rows in waiting])
@@ -97,10 +101,15 @@ class ViewWriter:
                 self._run.touched = True
                 self._write(self._plans[name], table, positions)
         self._state.part += 1
+        self._parts_left = False
         with self._clock.measure("commit"):
             self._letters.commit()
             self._state.letters, self._state.segments = dict(self._letters.counts), self._letters.committed
             self._run.commit()
+
+    @property
+    def _part(self) -> str:
+        return f"{self._state.run_id}-{self._state.part:06d}"
 
     def _is_full(self, waiting: Sequence[ViewRows]) -> bool:
         rows, size = sum(each.table.num_rows for each in waiting), sum(each.table.nbytes for each in waiting)
@@ -108,12 +117,11 @@ class ViewWriter:
 
     def _write(self, plan: Plan, table: pa.Table, positions: NDArray[np.int64]) -> None:
         target, counts = plan.target, self._state.views[plan.target.name]
-        part = f"{self._state.run_id}-{self._state.part:06d}"
         if table.num_rows == 0:
-            target.log.drop_part(part)
+            target.log.drop_part(self._part)
             return
         with self._clock.measure("log"):
-            target.log.append(table, part)
+            target.log.append(table, self._part)
         if target.collection is None:
             counts["written"] += table.num_rows
             return

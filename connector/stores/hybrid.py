@@ -84,6 +84,15 @@ class HybridOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
         assert isinstance(store, MilvusOnlineStore)  # noqa: S101 - its type says so
         return store.vector_store(config)
 
+    def store_type(self, config: RepoConfig, view: FeatureView) -> str | None:
+        """Type of the other store that holds a view; None where Milvus does.
+
+        Raises:
+            ConfigurationError: its tag names no store.
+        """
+        kind = _kind(config, view)
+        return None if kind == CLASS_PATH else kind
+
     def update(
         self,
         config: RepoConfig,

@@ -22,7 +22,7 @@ def compact_parts(log: OfflineLog, unfinished: Collection[str], part_rows: int) 
     """See `OfflineLog.compact`."""
     with maintaining(log.files):
         finish_compaction(log.files)
-        _remove_abandoned(log)
+        remove_abandoned(log)
         merged = made = 0
         for group in _groups(log, unfinished, part_rows):
             name = _new_name(group)
@@ -67,7 +67,7 @@ def _merge(log: OfflineLog, group: Sequence[str], file: BinaryIO) -> None:
                     writer.write_batch(batch.cast(schema), row_group_size=GROUP_ROWS)
 
 
-def _remove_abandoned(log: OfflineLog) -> None:
+def remove_abandoned(log: OfflineLog) -> None:
     """Merged parts without a journal: a compaction died before its moment."""
     for name in log.files.names():
         if name.startswith(".") and name.endswith(".merged"):

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from connector.errors import SchemaMismatchError
+from connector.stores.log_compaction import remove_abandoned
 from connector.stores.log_journal import finish_compaction
 from connector.stores.log_locks import maintaining
 
@@ -32,6 +33,7 @@ def discard_keys(log: OfflineLog, keys: pa.Table) -> int:
     removed = 0
     with maintaining(log.files):
         finish_compaction(log.files)
+        remove_abandoned(log)  # copies of rows, that nobody reads and that must go with them
         for path, part in zip(log.parts(), log.part_names(), strict=True):
             found, rows = _holds(log, path, keys)
             if found == 0:

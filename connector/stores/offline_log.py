@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from connector.errors import SchemaMismatchError, StoreError
 from connector.spaces import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from connector.stores.durable import DurableFolder
-from connector.stores.log_journal import current_parts, finish_compaction
+from connector.stores.log_journal import JOURNAL, current_parts, finish_compaction
+from connector.stores.log_locks import maintaining
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -86,7 +87,9 @@ class OfflineLog:
 
     def clean(self) -> int:
         """Remove what killed runs left half written, finish a compaction that broke off → how many files went."""
-        finish_compaction(self.files)
+        if JOURNAL in self.files.names():
+            with maintaining(self.files):
+                finish_compaction(self.files)
         if not self._local or not Path(self._root).is_dir():
             return 0
         import psutil
