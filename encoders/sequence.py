@@ -71,8 +71,9 @@ class SequenceEncoder(RowEncoder):
     """Histories (query side) and items (document side) to vectors of one space.
 
     A history is a list of item ids, oldest first, a mapping `{"items": ids}`, or bytes: a JSON array, or the mapping as
-    `encoders.wire.pack` writes it. Its newest items are used; ids that the encoder was not trained on are passed over,
-    and a history of nothing else is an error of its row. An item is an id, as text or UTF-8 bytes.
+    `encoders.wire.pack` writes it; a single id is a history of one item. Its newest items are used; ids that the
+    encoder was not trained on are passed over, and a history of nothing else is an error of its row. An item is an id,
+    as text or UTF-8 bytes.
 
     Args:
         contract: what the vectors are.
@@ -142,13 +143,19 @@ def ids_of(raw: Any) -> list[str]:
     """
     if isinstance(raw, (bytes, bytearray, memoryview)):
         content = bytes(raw)
-        raw = _json(content) if content[:1] in b"[" else unpack(content)
+        if content.startswith(b"["):
+            raw = _json(content)
+        elif len(content) > 8 and content[4:8] == bytes(4):
+            # A header's length, which no id begins with.
+            raw = unpack(content)
     if isinstance(raw, Mapping):
         raw = raw.get("items")
         if isinstance(raw, np.ndarray) and raw.dtype == np.uint8:
             raw = _json(raw.tobytes())
     if isinstance(raw, np.ndarray):
         raw = raw.tolist()
+    if isinstance(raw, (str, bytes, bytearray, memoryview)) and len(raw):
+        raw = [raw]
     if not isinstance(raw, (list, tuple)):
         raise InvalidInputError(f"expected a list of item ids, got {type(raw).__name__}")
     if len(raw) > MOST_ITEMS:
