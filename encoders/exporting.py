@@ -56,7 +56,7 @@ def contract_of(source: Source, tower: Any, name: str, version: int) -> EncoderC
         version=1 if source.default else version,
         modality=described.modality,
         dimension=described.dimension,
-        metric="COSINE",
+        metric=described.metric,
         pooling=described.pooling,
         normalized=described.normalized,
         max_input=described.max_input,

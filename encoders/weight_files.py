@@ -6,8 +6,10 @@ import hashlib
 from pathlib import Path
 
 from encoders.errors import EncoderLoadError
-from encoders.files import sha256_of_file
+from encoders.files import read_json, sha256_of_file
 
+RECORD = "tower.json"
+WEIGHTS_HASH = "weights_hash"
 PICKLED_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
@@ -36,3 +38,18 @@ def weights_hash(folder: Path) -> str:
         return sha256_of_file(files[0])
     lines = [f"{path.relative_to(folder).as_posix()} {sha256_of_file(path)}" for path in files]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def require_weights(folder: Path) -> None:
+    """Check that the weights of a tower folder are those its record was written with.
+
+    Raises:
+        EncoderLoadError: none there, pickled ones, no record, or weights that were changed.
+    """
+    found = weights_hash(folder)
+    stated = read_json(folder / RECORD).get(WEIGHTS_HASH)
+    if stated != found:
+        raise EncoderLoadError(
+            f"{folder}: the weights are not those of {RECORD} (sha256 {found[:16]}…, stated {str(stated)[:16]}…); "
+            "copy the folder again, whole"
+        )

@@ -112,6 +112,24 @@ def to_bytes(item: Any) -> bytes:
     raise InvalidInputError(f"expected parts by name or packed bytes, got {type(item).__name__}")
 
 
+def history_bytes(item: Any) -> bytes:
+    """A history or an item as it travels: texts as UTF-8, lists of ids as the part `items`, mappings packed.
+
+    Raises:
+        InvalidInputError: none of them.
+    """
+    if isinstance(item, str):
+        try:
+            return item.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInputError(f"text is not valid Unicode ({error.reason})") from error
+    if isinstance(item, (list, tuple)):
+        if not item:
+            raise InvalidInputError("the history is empty")
+        return pack({"items": item if isinstance(item[0], str) else list(map(str, item))})
+    return to_bytes(item)
+
+
 def parts_of(item: Any) -> dict[str, Any]:
     """A row as it was given: a mapping as it is (without its Nones), bytes unpacked.
 

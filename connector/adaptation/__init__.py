@@ -7,14 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from connector.adaptation.contrastive import PretrainReport, pretrain_contrastive
+    from connector.adaptation.jobs import JobSpec, Report, pretrain
+    from connector.adaptation.run_spec import RunSpec
     from connector.adaptation.spec import ContrastiveSpec, load_spec
 
-__all__ = ["ContrastiveSpec", "PretrainReport", "load_spec", "pretrain_contrastive"]
+__all__ = [
+    "ContrastiveSpec",
+    "JobSpec",
+    "PretrainReport",
+    "Report",
+    "RunSpec",
+    "load_spec",
+    "pretrain",
+    "pretrain_contrastive",
+]
 
 _HOMES = {
     "ContrastiveSpec": "spec",
+    "JobSpec": "jobs",
     "PretrainReport": "contrastive",
+    "Report": "jobs",
+    "RunSpec": "run_spec",
     "load_spec": "spec",
+    "pretrain": "jobs",
     "pretrain_contrastive": "contrastive",
 }
 

@@ -26,7 +26,7 @@ class Progress:
         spec_hash: of the spec it was started with.
         step: steps done.
         seconds: spent training, over all runs.
-        best: best value of the validation metric so far, and the step it was seen at.
+        best, best_step: best value of the validation metric so far, and the step it was seen at.
         stale: evaluations since then.
         loss: exponential mean of the loss.
     """
@@ -34,7 +34,7 @@ class Progress:
     spec_hash: str
     step: int = 0
     seconds: float = 0.0
-    best: float = -1.0
+    best: float | None = None
     best_step: int = 0
     stale: int = 0
     loss: float | None = None

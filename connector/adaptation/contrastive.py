@@ -81,12 +81,13 @@ def pretrain_contrastive(
     from connector.adaptation.bar import TrainingBar
     from connector.adaptation.card import write_card
     from connector.adaptation.pairs import read_pairs
+    from connector.adaptation.processes import choose_device
     from connector.adaptation.sampler import split
     from connector.adaptation.towers import build_tower
     from connector.adaptation.trainer import Trainer
     from encoders.media.image import ImageLimits, pixels_of
 
-    out, device = Path(spec.out), _device(spec.device)
+    out, device = Path(spec.out), choose_device(spec.device)
     with encoders.load(spec.text_encoder, modality="text") as text:
         torch.manual_seed(spec.seed)
         tower = build_tower(spec.tower, text.contract.dimension, (text.contract.hash,))
@@ -139,19 +140,6 @@ def _encode(text: Any, texts: list[str], show: bool) -> NDArray[np.float32]:
     return np.asarray(vectors / norms, np.float32)
 
 
-def _device(name: str) -> torch.device:
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise TrainingError(f"device {name!r} cannot be used here; give auto, or cpu") from error
-    return device
-
-
 class _Job:
     """Batches, loss and evaluation of one run."""
 
@@ -196,20 +184,7 @@ class _Job:
     def plan(self) -> Any:
         from connector.adaptation.trainer import Plan
 
-        spec = self._spec
-        return Plan(
-            spec_hash=spec.hash,
-            steps=self.steps,
-            minutes=spec.minutes,
-            learning_rate=spec.learning_rate,
-            warmup=spec.warmup,
-            weight_decay=spec.weight_decay,
-            evaluate_every=spec.evaluate_every,
-            checkpoint_every=spec.checkpoint_every,
-            patience=spec.patience,
-            seed=spec.seed,
-            metric=METRIC,
-        )
+        return Plan.of(self._spec, METRIC, self.steps)
 
     def loss_of(self, step: int) -> Tensor:
         import torch

@@ -1,22 +1,21 @@
-"""What a contrastive pretraining job is told, as one typed record that YAML can hold."""
+"""What a contrastive pretraining job is told, as one typed record that YAML can hold; reading specs of every job."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from connector.adaptation.run_spec import Record, RunSpec
 from connector.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from connector.adaptation.jobs import JobSpec
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-class PairSource(_Record):
+class PairSource(Record):
     """One Parquet file of pictures with words.
 
     Attributes:
@@ -44,7 +43,7 @@ class PairSource(_Record):
         return templates
 
 
-class NewTower(_Record):
+class NewTower(Record):
     """A small convolutional network that starts from nothing.
 
     Attributes:
@@ -65,7 +64,7 @@ class NewTower(_Record):
         return self
 
 
-class PretrainedTower(_Record):
+class PretrainedTower(Record):
     """An image encoder to train further.
 
     Attributes:
@@ -76,7 +75,7 @@ class PretrainedTower(_Record):
     source: str
 
 
-class Augmentation(_Record):
+class Augmentation(Record):
     """Changes made to a training picture that leave its words true.
 
     Attributes:
@@ -95,53 +94,28 @@ class Augmentation(_Record):
     erase: float = Field(0.0, ge=0, le=1)
 
 
-class ContrastiveSpec(_Record):
+class ContrastiveSpec(RunSpec):
     """A contrastive job: pictures are drawn towards the vectors of their words, in a locked text space.
 
     Attributes:
-        out: folder of checkpoints, log and result (`out/tower`).
+        out: its result lies in `out/tower`.
         text_encoder: its vectors stay as they are; anything `encoders.load` takes.
-        steps, epochs, minutes: exactly one; how long. Only the first two give the same result twice.
-        warmup: share of the job over which the learning rate rises.
         temperature: where it starts; it is learned and stays ≥ 0.01.
         validation: share of rows held out.
-        evaluate_every: steps between evaluations; the best state is what is kept.
-        patience: evaluations without progress after which the job stops; None never stops early.
-        checkpoint_every: steps between checkpoints that `resume` continues from.
     """
 
     job: Literal["contrastive"] = "contrastive"
-    out: str
     pairs: tuple[PairSource, ...] = Field(min_length=1)
     text_encoder: str = "text"
     tower: Annotated[NewTower | PretrainedTower, Field(discriminator="kind")] = NewTower()
     augmentation: Augmentation = Augmentation()
-    batch_size: int = Field(128, ge=2, le=65536)
-    steps: int | None = Field(None, ge=1)
-    epochs: float | None = Field(None, gt=0)
-    minutes: float | None = Field(None, gt=0)
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup: float = Field(0.05, ge=0, lt=1)
-    weight_decay: float = Field(0.05, ge=0)
     temperature: float = Field(0.07, ge=0.01, le=1)
     validation: float = Field(0.05, ge=0, lt=1)
-    evaluate_every: int = Field(200, ge=1)
-    patience: int | None = Field(None, ge=1)
-    checkpoint_every: int = Field(200, ge=1)
-    seed: int = Field(0, ge=0)
-    device: str = "auto"
-    weights: Literal["float16", "float32"] = "float16"
 
-    @model_validator(mode="after")
-    def _one_length(self) -> ContrastiveSpec:
-        if sum(value is not None for value in (self.steps, self.epochs, self.minutes)) != 1:
-            raise ValueError("give exactly one of steps, epochs and minutes")
-        return self
-
-    @property
-    def hash(self) -> str:
-        """Of everything but `out`, which may be moved."""
-        return hashlib.sha256(self.model_dump_json(exclude={"out"}).encode()).hexdigest()
+    def located(self, base: Path) -> ContrastiveSpec:
+        """The same spec, its relative paths counted from `base`."""
+        pairs = tuple(source.model_copy(update={"path": str(base / source.path)}) for source in self.pairs)
+        return self.model_copy(update={"pairs": pairs, "out": str(base / self.out)})
 
 
 def columns_of(template: str) -> list[str]:
@@ -157,22 +131,27 @@ def columns_of(template: str) -> list[str]:
     return [str(name) for name, _, _ in fields]
 
 
-def parse_spec(values: Any, *, where: str = "spec") -> ContrastiveSpec:
-    """Check a mapping.
+def parse_spec(values: Any, *, where: str = "spec") -> JobSpec:
+    """Check a mapping; its `job` says which spec it is, `contrastive` where it is left out.
 
     Raises:
-        ConfigurationError: a field unknown, missing or out of range; names the first.
+        ConfigurationError: a job that does not exist, or a field unknown, missing or out of range; names the first.
     """
+    from connector.adaptation.jobs import SPECS
+
+    if isinstance(values, dict):
+        values = {"job": "contrastive", **values}
     try:
-        return ContrastiveSpec.model_validate(values)
+        return SPECS.validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "spec"
+        # The first part says which of the jobs it was.
+        place = ".".join(str(part) for part in first["loc"][1:]) or ("job" if "tag" in first["type"] else "spec")
         reason = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
         raise ConfigurationError(f"{where}: {place}: {reason}") from error
 
 
-def load_spec(path: str | Path, *, folder: Path | None = None) -> ContrastiveSpec:
+def load_spec(path: str | Path, *, folder: Path | None = None) -> JobSpec:
     """Read a YAML spec; relative paths in it count from `folder`, default the spec's own.
 
     Raises:
@@ -189,7 +168,5 @@ def load_spec(path: str | Path, *, folder: Path | None = None) -> ContrastiveSpe
         raise ConfigurationError(f"{file}: not readable as YAML: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(values, dict):
         raise ConfigurationError(f"{file}: expected a mapping at the top, found {type(values).__name__}")
-    spec = parse_spec(values, where=str(file))
-    base = folder or file.parent
-    pairs = tuple(source.model_copy(update={"path": str(base / source.path)}) for source in spec.pairs)
-    return spec.model_copy(update={"pairs": pairs, "out": str(base / spec.out)})
+    spec: JobSpec = parse_spec(values, where=str(file)).located(folder or file.parent)
+    return spec

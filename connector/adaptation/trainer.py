@@ -1,4 +1,4 @@
-"""The training loop: AdamW under a warm-up and a cosine, evaluated, checkpointed, stopped on NaN."""
+"""The training loop of every job: AdamW under a warm-up and a cosine, evaluated, checkpointed, stopped on NaN."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from connector.adaptation.board import FOLDER as BOARD
+from connector.adaptation.board import Board
 from connector.adaptation.checkpoint import (
     Progress,
     load_checkpoint,
@@ -20,6 +22,8 @@ from connector.adaptation.checkpoint import (
     save_checkpoint,
     state_of,
 )
+from connector.adaptation.processes import Processes
+from connector.adaptation.run_spec import RunSpec
 from connector.errors import ConfigurationError, TrainingError
 
 LOG = "log.jsonl"
@@ -49,13 +53,31 @@ class Plan:
     seed: int
     metric: str
 
+    @classmethod
+    def of(cls, spec: RunSpec, metric: str, steps: int | None) -> Plan:
+        """The plan of a spec; `steps` where the job has worked out what its `epochs` come to."""
+        return cls(
+            spec_hash=spec.hash,
+            steps=steps,
+            minutes=spec.minutes,
+            learning_rate=spec.learning_rate,
+            warmup=spec.warmup,
+            weight_decay=spec.weight_decay,
+            evaluate_every=spec.evaluate_every,
+            checkpoint_every=spec.checkpoint_every,
+            patience=spec.patience,
+            seed=spec.seed,
+            metric=metric,
+        )
+
 
 class Trainer:
-    """Trains one module.
+    """Trains one module, in one process or in as many as `accelerate launch` started.
 
     Args:
         module: everything that is learned.
-        loss_of: step → loss of its batch; must depend on step and seed alone, so that a resumed job goes the same way.
+        loss_of: number of a batch (the step, with one process) → its loss; must depend on number and seed alone, so
+            that a resumed job goes the same way.
         evaluate: → metrics, `plan.metric` among them; the module is in evaluation mode.
         folder: of checkpoints and log.
         notice: told the progress and the rate in steps per second, after each step.
@@ -74,6 +96,7 @@ class Trainer:
         self._folder, self._notice = folder, notice
         self._optimizer = torch.optim.AdamW(_parameter_groups(module, plan.weight_decay), lr=plan.learning_rate)
         self._best_folder = folder / "best"
+        self._processes = Processes(next(module.parameters()).device)
 
     def run(self, *, resume: bool = False, until: int | None = None) -> Progress:
         """Train to the end of the plan and leave the module in its best state.
@@ -87,30 +110,44 @@ class Trainer:
             ConfigurationError: the checkpoint was made under another spec.
         """
         progress = self._start(resume)
-        log = (self._folder / LOG).open("a", encoding="utf-8")
-        with log:
+        main = self._processes.main
+        board = Board(self._folder, progress.step, write=main)
+        try:
             while not self._done(progress) and (until is None or progress.step < until):
                 start = time.perf_counter()
                 self._step(progress)
                 progress.seconds += time.perf_counter() - start
-                if self._notice:
+                if self._plan.minutes is not None:
+                    progress.seconds = self._processes.agree(progress.seconds)
+                if self._notice and main:
                     self._notice(progress, progress.step / max(progress.seconds, 1e-9))
+                board.step(progress, self._rate(progress))
                 last = self._done(progress)
                 if last or progress.step % self._plan.evaluate_every == 0:
                     self._assess(progress)
-                    log.write(json.dumps(_record(progress, self._rate(progress))) + "\n")
-                    log.flush()
-                if last or progress.step % self._plan.checkpoint_every == 0:
+                    self._log(progress)
+                    board.figures(progress)
+                if main and (last or progress.step % self._plan.checkpoint_every == 0):
                     save_checkpoint(self._folder / "checkpoints", self._module, self._optimizer, progress)
+        finally:
+            board.close()
+        self._processes.wait()
         self._restore_best()
         return progress
+
+    def _log(self, progress: Progress) -> None:
+        if self._processes.main:
+            with (self._folder / LOG).open("a", encoding="utf-8") as log:
+                log.write(json.dumps(_record(progress, self._rate(progress))) + "\n")
 
     def _start(self, resume: bool) -> Progress:
         self._folder.mkdir(parents=True, exist_ok=True)
         checkpoints = self._folder / "checkpoints"
         found = load_checkpoint(checkpoints, self._module, self._optimizer) if resume else None
+        self._processes.wait()
         if found is None:
-            _remove(path for path in (checkpoints, self._best_folder, self._folder / LOG))
+            if self._processes.main:
+                _remove(self._folder / name for name in ("checkpoints", "best", LOG, BOARD))
             return Progress(self._plan.spec_hash)
         if found.spec_hash != self._plan.spec_hash:
             raise ConfigurationError(
@@ -120,17 +157,19 @@ class Trainer:
 
     def _step(self, progress: Progress) -> None:
         self._module.train()
+        batch = progress.step * self._processes.count + self._processes.index
         # Towers with dropout draw from torch's own generator.
-        torch.manual_seed(self._plan.seed * 1_000_003 + progress.step)
+        torch.manual_seed(self._plan.seed * 1_000_003 + batch)
         rate = self._rate(progress)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        loss = self._loss_of(progress.step)
-        value = float(loss.detach())
+        loss = self._loss_of(batch)
+        value = float(self._processes.mean(loss.detach()))
         if not math.isfinite(value):
             raise TrainingError(self._broken(progress, value))
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._processes.average_gradients(self._module)
         norm = nn.utils.clip_grad_norm_(self._module.parameters(), GRADIENT_NORM)
         if not bool(torch.isfinite(norm)):
             raise TrainingError(self._broken(progress, float(norm), "gradient"))
@@ -141,11 +180,12 @@ class Trainer:
     def _assess(self, progress: Progress) -> None:
         self._module.eval()
         with torch.no_grad():
-            progress.metrics = self._evaluate()
+            progress.metrics = self._processes.agree(self._evaluate())
         value = progress.metrics[self._plan.metric]
-        if value > progress.best:
+        if progress.best is None or value > progress.best:
             progress.best, progress.best_step, progress.stale = value, progress.step, 0
-            save_best(self._best_folder, self._module)
+            if self._processes.main:
+                save_best(self._best_folder, self._module)
         else:
             progress.stale += 1
 

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -23,13 +23,13 @@ def register(app: typer.Typer) -> None:
         resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Train an image encoder in the space of a text encoder, from pairs of pictures and words."""
-        from connector.adaptation import load_spec, pretrain_contrastive
+        """Run the pretraining job that a spec describes; its `job` says which."""
+        from connector.adaptation import load_spec, pretrain
 
         with contextlib.redirect_stdout(sys.stderr):
-            report = pretrain_contrastive(load_spec(spec), resume=resume, show=not as_json)
+            report = pretrain(load_spec(spec), resume=resume, show=not as_json)
         if as_json:
-            print_json(asdict(report))
+            print_json(asdict(cast(Any, report)))
         else:
             typer.echo(str(report))
             typer.echo(f"next: connector encoders publish {report.folder} --name NAME")

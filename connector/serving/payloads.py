@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from encoders.wire import history_bytes
+
 MAX_ITEM_BYTES = 256 * 1024 * 1024
 # Small enough for the 64 MiB of shared memory that a container has by default, through which Triton hands them on.
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
@@ -65,6 +67,8 @@ def _as_bytes(item: Any, modality: str) -> bytes:
             raise ValueError(f"text is not valid Unicode: {error.reason}") from error
     elif item is None:
         raise ValueError(f"{modality} is null")
+    elif modality == "sequence":
+        content = history_bytes(item)
     elif isinstance(item, bytes | bytearray | memoryview):
         content = bytes(item)
     else:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from encoders.contract import HASH_LENGTH, Modality
+from encoders.contract import HASH_LENGTH, Metric, Modality
 from encoders.weight_files import weights_hash
 
 Batch = dict[str, Tensor]
@@ -43,6 +43,7 @@ class Description:
     preprocessing: Mapping[str, Any]
     aligned_with: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
+    metric: Metric = "COSINE"
 
 
 class Tower(Protocol):

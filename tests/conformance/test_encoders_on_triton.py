@@ -126,6 +126,28 @@ class TestTinyImage(ImageOnTriton):
     name, version = "tiny_image", 3
 
 
+class TestTinySequence(OnTriton):
+    name = "tiny_sequence"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def valid_inputs(cls) -> list[Any]:
+        return ["i3", b"i0", "i8", "i5"]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bad_inputs(cls) -> list[Any]:
+        return [None, "", "unheard of", b"\xff", 3.5]
+
+    def test_histories_in_every_form(self, encoder: Encoder, model_repository: Path) -> None:
+        histories = [["i1", "i2", "i3"], ("i4",), {"items": ["i1"] * 40}, b'["i7", "gone", "i0"]']
+        with encoders.load(model_repository / self.name / "1") as local:
+            wanted = local.encode(histories, "query")
+        np.testing.assert_allclose(encoder.encode(histories, "query"), wanted, atol=1e-5)
+        result = encoder.encode_tolerant([[], ["i1"], ["gone"], {"x": 1}], "query")
+        assert sorted(result.errors) == [0, 2, 3]
+
+
 @pytest.mark.skipif("text" not in shipped(), reason="the weights of the shipped text encoder are not here")
 class TestShippedText(TextOnTriton):
     name = "text"

@@ -120,3 +120,13 @@ def vision_models() -> dict[str, Any]:
             t.SwinConfig(image_size=32, patch_size=2, embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=4)
         ),
     }
+
+
+def sequence(folder: Path, *, causal: bool = True, normalize: bool = False) -> Path:
+    """A tower over nine items `i0` … `i8`, with histories of at most twelve."""
+    from encoders.towers.history import Shape
+    from encoders.towers.sequence import SequenceTower
+
+    torch.manual_seed(0)
+    shape = Shape(hidden=8, layers=2, heads=2, longest=12 if causal else 13, dropout=0.0, causal=causal)
+    return SequenceTower([f"i{item}" for item in range(9)], shape, normalize=normalize).save(folder)

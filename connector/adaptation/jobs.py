@@ -1,0 +1,52 @@
+"""Every job there is: its spec's class and who runs it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Protocol, TypeAlias
+
+from pydantic import Field, TypeAdapter
+
+from connector.adaptation.sequences.spec import MaskedItemSpec, NextItemSpec
+from connector.adaptation.spec import ContrastiveSpec
+
+JobSpec: TypeAlias = ContrastiveSpec | NextItemSpec | MaskedItemSpec
+SPECS: TypeAdapter[JobSpec] = TypeAdapter(Annotated[JobSpec, Field(discriminator="job")])
+
+# Imported when a job is run: a spec can be read without torch.
+RUNNERS = {
+    "contrastive": "contrastive:pretrain_contrastive",
+    "next_item": "sequences.job:pretrain_sequence",
+    "masked_item": "sequences.job:pretrain_sequence",
+}
+
+
+class Report(Protocol):
+    """What every job says when it is done: a dataclass that prints as one line."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its main result lies."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Validation figures of the state that was kept."""
+
+
+def pretrain(spec: JobSpec, *, resume: bool = False, until: int | None = None, show: bool = True) -> Report:
+    """Run the job that a spec describes.
+
+    Args:
+        resume: go on from the newest checkpoint in `spec.out`; on the CPU the result is that of an undisturbed run.
+        until: leave off after this step, as if interrupted.
+        show: draw a progress bar where a person is watching.
+
+    Raises:
+        TrainingError: nothing to learn from, a device that is not there, or a loss that is not finite.
+        ConfigurationError: `resume` finds a checkpoint of another spec.
+    """
+    module, _, function = RUNNERS[spec.job].partition(":")
+    run: Any = getattr(import_module(f"connector.adaptation.{module}"), function)
+    report: Report = run(spec, resume=resume, until=until, show=show)
+    return report

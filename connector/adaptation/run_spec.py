@@ -1,0 +1,62 @@
+"""What every job is told alike: where its results go, how long it runs, how carefully."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Record(BaseModel):
+    """Part of a spec: unknown fields are errors, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunSpec(Record):
+    """Base of every job's spec.
+
+    Attributes:
+        out: folder of checkpoints, logs and results.
+        steps, epochs, minutes: exactly one; how long. Only the first two give the same result twice.
+        batch_size: rows of one process in one step.
+        warmup: share of the job over which the learning rate rises.
+        evaluate_every: steps between evaluations; the best state is what is kept.
+        patience: evaluations without progress after which the job stops; None never stops early.
+        checkpoint_every: steps between checkpoints that `resume` continues from.
+        device: `auto`, `cpu`, `cuda`, …; under `accelerate launch` each process takes its own.
+        weights: precision of the result on disk.
+    """
+
+    job: str
+    out: str
+    batch_size: int = Field(128, ge=2, le=65536)
+    steps: int | None = Field(None, ge=1)
+    epochs: float | None = Field(None, gt=0)
+    minutes: float | None = Field(None, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    warmup: float = Field(0.05, ge=0, lt=1)
+    weight_decay: float = Field(0.05, ge=0)
+    evaluate_every: int = Field(200, ge=1)
+    patience: int | None = Field(None, ge=1)
+    checkpoint_every: int = Field(200, ge=1)
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    weights: Literal["float16", "float32"] = "float16"
+
+    @model_validator(mode="after")
+    def _one_length(self) -> RunSpec:
+        if sum(value is not None for value in (self.steps, self.epochs, self.minutes)) != 1:
+            raise ValueError("give exactly one of steps, epochs and minutes")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """Of everything but `out`, which may be moved."""
+        return hashlib.sha256(self.model_dump_json(exclude={"out"}).encode()).hexdigest()
+
+    def located(self, base: Path) -> Any:
+        """The same spec, its relative paths counted from `base`."""
+        return self.model_copy(update={"out": str(base / self.out)})

@@ -1,0 +1,1 @@
+"""Jobs over histories: what will this user take next?"""

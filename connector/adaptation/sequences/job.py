@@ -1,0 +1,155 @@
+"""The jobs whose result is a sequence encoder: next item (SASRec) and masked items (BERT4Rec)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from connector.adaptation.bar import TrainingBar
+from connector.adaptation.processes import Processes, choose_device
+from connector.adaptation.sequences.data import Histories, Windows, padded, read_histories
+from connector.adaptation.sequences.losses import masked_item_loss, next_item_loss
+from connector.adaptation.sequences.report import SequenceReport, counts, write_card
+from connector.adaptation.sequences.spec import MaskedItemSpec, NextItemSpec
+from connector.adaptation.trainer import Plan, Trainer
+from connector.evaluation.ranking import Scorer, evaluate
+from connector.evaluation.splits import Split
+from encoders.towers.history import Shape
+from encoders.towers.sequence import SequenceTower
+
+if TYPE_CHECKING:
+    from connector.evaluation.interactions import History
+
+TOWER = "tower"
+ITEMS = "items.parquet"
+METRIC = "ndcg@20"
+HIGHEST_SCALE = 100.0
+TITLES = {
+    "next_item": ("Next item", "A causal transformer over histories (SASRec), trained to name each step's next item."),
+    "masked_item": ("Masked items", "A transformer over histories (BERT4Rec), trained to name items that were masked."),
+}
+USE = "Load it with `encoders.load(folder)`: histories on the query side, item ids on the document side, one space."
+
+
+def pretrain_sequence(
+    spec: NextItemSpec | MaskedItemSpec, *, resume: bool = False, until: int | None = None, show: bool = True
+) -> SequenceReport:
+    """Run the job; write `spec.out/tower`, which `encoders.load` takes, and the items' vectors, `items.parquet`.
+
+    Args:
+        resume: go on from the newest checkpoint in `spec.out`; on the CPU the result is that of an undisturbed run.
+        until: leave off after this step, as if interrupted.
+        show: draw a progress bar where a person is watching.
+
+    Raises:
+        CatalogueError: interactions or catalogue that cannot be read.
+        TrainingError: histories too few or too short, or a loss that is not finite.
+        ConfigurationError: `resume` finds a checkpoint of another spec.
+    """
+    histories = read_histories(spec)
+    torch.manual_seed(spec.seed)
+    job = _Job(spec, histories)
+    plan = Plan.of(spec, METRIC, job.steps)
+    out = Path(spec.out)
+    with TrainingBar(spec.job, plan.steps, show=show) as bar:
+        progress = Trainer(job.module, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
+    metrics = job.evaluate()
+    if histories.test is not None:
+        figures = evaluate(job.scorer(histories.test), histories.test).means()
+        metrics |= {f"test/{name}": value for name, value in figures.items()}
+    report = SequenceReport(
+        folder=out / TOWER,
+        **counts(histories),
+        skipped=dict(histories.skipped),
+        steps=progress.step,
+        best_step=progress.best_step,
+        loss=progress.loss,
+        metrics=metrics,
+        seconds=progress.seconds,
+        steps_per_second=progress.step / max(progress.seconds, 1e-9),
+    )
+    if Processes(job.device).main:
+        tower = job.tower.cpu().eval()
+        tower.save(report.folder, dtype=spec.weights, card=write_card(spec, report, *TITLES[spec.job], USE))
+        with torch.no_grad():
+            write_item_vectors(out / ITEMS, tower.items, tower.item_vectors().numpy())
+    return report
+
+
+def user_scorer(tower: SequenceTower, histories: list[History]) -> Scorer:
+    """Inner products of user and item vectors, as a search in the items' collection computes them."""
+    device = next(tower.parameters()).device
+
+    @torch.no_grad()
+    def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
+        tower.eval()
+        rows = padded([histories[user] for user in users], tower.longest)
+        scores = tower(torch.from_numpy(rows).to(device)) @ tower.item_vectors().T
+        return np.asarray(scores.float().cpu().numpy(), np.float32)
+
+    return score
+
+
+def write_item_vectors(path: Path, items: tuple[str, ...], vectors: NDArray[np.float32]) -> None:
+    """Write `item_id` and `vector` [dim] of every item as Parquet."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from encoders.files import write_bytes
+
+    flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
+    table = pa.table({"item_id": items, "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+class _Job:
+    """Batches, loss and evaluation of one run."""
+
+    def __init__(self, spec: NextItemSpec | MaskedItemSpec, histories: Histories) -> None:
+        self._spec, self._histories = spec, histories
+        self.device = choose_device(spec.device)
+        causal = spec.job == "next_item"
+        # The causal tower is shown one item more than it sees; the other needs room for a mask when it is served.
+        shape = Shape(
+            spec.hidden, spec.layers, spec.heads, spec.longest + (0 if causal else 1), spec.dropout, causal=causal
+        )
+        self.tower = SequenceTower(histories.items, shape, normalize=spec.normalize)
+        self._windows = Windows(histories.learned, spec.longest + 1, spec.batch_size, spec.seed)
+        self._log_scale = nn.Parameter(
+            torch.tensor(math.log(1 / spec.temperature) if spec.normalize else 0.0), requires_grad=spec.normalize
+        )
+        self.module = nn.ModuleDict({"tower": self.tower, "head": nn.ParameterDict({"log_scale": self._log_scale})})
+        self.module.to(self.device)
+
+    @property
+    def steps(self) -> int | None:
+        """How many the spec asks for; None where it gives minutes."""
+        if self._spec.epochs is None:
+            return self._spec.steps
+        return math.ceil(self._windows.steps(self._spec.epochs) / Processes(self.device).count)
+
+    def loss_of(self, batch: int) -> Tensor:
+        """Loss of batch number `batch`."""
+        spec = self._spec
+        windows = torch.from_numpy(self._windows.batch(batch)).to(self.device)
+        scale = self._log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp()
+        if isinstance(spec, NextItemSpec):
+            return next_item_loss(self.tower, windows, scale)
+        generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + batch)
+        return masked_item_loss(self.tower, windows, scale, masked=spec.masked, last=spec.last, generator=generator)
+
+    def evaluate(self) -> dict[str, float]:
+        """Full ranking of the validation part."""
+        return evaluate(self.scorer(self._histories.validation), self._histories.validation).means()
+
+    def scorer(self, split: Split) -> Scorer:
+        """Scores from the training part of a split."""
+        return user_scorer(self.tower, split.train)
