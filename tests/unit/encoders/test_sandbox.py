@@ -120,10 +120,10 @@ def test_a_decoder_that_never_ends_is_ended() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    sandbox = Sandbox(Recipe("audio", AudioPreprocessing(16_000, 500 * 16_000).to_dict(), {}), memory=600 * 1024**2)
+    sandbox = Sandbox(Recipe("audio", AudioPreprocessing(16_000, 500 * 16_000).to_dict(), {}), memory=400 * 1024**2)
     try:
         assert sandbox.decode(SHORT)["wave"].shape == (1_600,)
-        with pytest.raises(InvalidInputError, match="memory"):
+        with pytest.raises(InvalidInputError, match=r"[Mm]emory"):
             sandbox.decode(sound("flac", np.zeros(500 * 96_000, np.int16), rate=96_000))
     finally:
         sandbox.close()
