@@ -122,9 +122,12 @@ def _by_soundfile(data: bytes, limits: AudioLimits, seconds: float) -> tuple[NDA
 
 def _require_whole(data: bytes) -> None:
     # libsndfile takes what is there of a cut WAV or AIFF without a word.
-    if data[:4] not in (b"RIFF", b"FORM"):
+    if data[:4] == b"RF64" and data[12:16] == b"ds64":
+        stated = int.from_bytes(data[20:28], "little")
+    elif data[:4] in (b"RIFF", b"FORM"):
+        stated = int.from_bytes(data[4:8], "little" if data[:4] == b"RIFF" else "big")
+    else:
         return
-    stated = int.from_bytes(data[4:8], "little" if data[:4] == b"RIFF" else "big")
     # Written to a pipe, the size was not known; and a byte that fills up an odd chunk may be missing.
     if stated not in (0, 0xFFFFFFFF) and stated + 8 > len(data) + 1:
         raise InvalidInputError(f"sound ends early ({len(data)} of {stated + 8} bytes are there)")

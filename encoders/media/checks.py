@@ -27,6 +27,6 @@ def require_bytes(content: Any, what: str, most: int) -> bytes:
 
 def line_of(error: BaseException) -> str:
     """An exception as one short line."""
-    # What FFmpeg says beyond this is its log, and names addresses.
-    text = getattr(error, "strerror", None) or error
+    # What FFmpeg and libsndfile say beyond this is their log, or names addresses.
+    text = getattr(error, "strerror", None) or getattr(error, "error_string", None) or error
     return " ".join(f"{type(error).__name__}: {text}".split())[:160]

@@ -54,8 +54,7 @@ class Sandbox:
         """
         data = require_bytes(content, _name(self._recipe.kind), self._most or sys.maxsize)
         with self._free:
-            with self._lock:
-                process = self._idle.pop() if self._idle else None
+            process = self._take()
             try:
                 process = process or self._start()
                 answer = self._ask(process, data)
@@ -74,6 +73,15 @@ class Sandbox:
         with self._lock:
             ending, self._idle[:] = list(self._idle), []
         _end_all(ending)
+
+    def _take(self) -> subprocess.Popen[bytes] | None:
+        """A process that waits. One that died while it waited was not killed by the input that comes next."""
+        while True:
+            with self._lock:
+                process = self._idle.pop() if self._idle else None
+            if process is None or process.poll() is None:
+                return process
+            _end(process)
 
     def _ask(self, process: subprocess.Popen[bytes], data: bytes) -> bytes:
         source, target = _pipes(process)

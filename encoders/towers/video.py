@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.errors import EncoderLoadError
-from encoders.files import new_folder
+from encoders.files import new_folder, write_json
 from encoders.media.preprocessing import ImagePreprocessing
 from encoders.media.video import VideoPreprocessing
 from encoders.towers.base import Batch, Description, Served, shared_space
@@ -126,15 +126,12 @@ class VideoTower(nn.Module):
             dtype: of the weights on disk; they are upcast to float32 when loaded.
             card: text of README.md.
         """
-        if self.kind == "frames":
-            self.backbone.save(path, dtype=dtype, card=card)
-            target = Path(path)
-            record = {**read_record(target), "modality": "video", "frames": self.preprocessing.frames}
-            write_record(target, {**record, "aligned_with": list(self.aligned_with)})
-            return target
-        from encoders.files import write_json
-
         with new_folder(Path(path)) as folder:
+            if self.kind == "frames":
+                self.backbone.save(folder, dtype=dtype, card=card)
+                own = {"modality": "video", "frames": self.preprocessing.frames}
+                write_record(folder, {**read_record(folder), **own, "aligned_with": list(self.aligned_with)})
+                return Path(path)
             save_backbone(self.backbone, folder, dtype)
             save_projection(self.projection, folder, dtype)
             write_json(folder / "preprocessor_config.json", self.preprocessing.picture.to_processor())

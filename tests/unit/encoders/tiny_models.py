@@ -130,3 +130,83 @@ def sequence(folder: Path, *, causal: bool = True, normalize: bool = False) -> P
     torch.manual_seed(0)
     shape = Shape(hidden=8, layers=2, heads=2, longest=12 if causal else 13, dropout=0.0, causal=causal)
     return SequenceTower([f"i{item}" for item in range(9)], shape, normalize=normalize).save(folder)
+
+
+AUDIO = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+
+
+def wav2vec2_config(**changes: Any) -> Any:
+    """wav2vec 2.0 in small: the same strides, so 20 ms a frame."""
+    return transformers.Wav2Vec2Config(
+        **{**AUDIO, "conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4,
+           "vocab_size": 32, "mask_time_prob": 0.0, **changes}
+    )  # fmt: skip
+
+
+def clap_config(**changes: Any) -> Any:
+    """CLAP's audio half in small: its Swin stages over spectrograms."""
+    audio = {
+        "spec_size": 256, "num_mel_bins": 64, "patch_size": 4, "patch_stride": (4, 4), "patch_embeds_hidden_size": 8,
+        "depths": [1, 1], "num_attention_heads": [2, 2], "window_size": 4, "hidden_size": 16, "num_hidden_layers": 2,
+        "num_classes": 4, "projection_dim": 24, "enable_fusion": False, **changes,
+    }  # fmt: skip
+    text = {"vocab_size": 100, "max_position_embeddings": 66, **AUDIO, "projection_dim": 24}
+    with quiet():
+        return transformers.ClapConfig(text_config=text, audio_config=audio, projection_dim=24)
+
+
+def audio_models() -> dict[str, Any]:
+    """Architecture → a function that makes its tiny model."""
+    t = transformers
+    whisper = t.WhisperConfig(
+        d_model=32, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=64, decoder_layers=1,
+        decoder_attention_heads=4, decoder_ffn_dim=64, num_mel_bins=80, max_source_positions=100,
+        max_target_positions=16, vocab_size=100, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        decoder_start_token_id=1,
+    )  # fmt: skip
+    speech = {"conv_dim": (16,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
+    return {
+        "wav2vec2": lambda: t.Wav2Vec2Model(wav2vec2_config()),
+        "wav2vec2_layer_norm": lambda: t.Wav2Vec2Model(
+            wav2vec2_config(feat_extract_norm="layer", do_stable_layer_norm=True)
+        ),
+        "hubert": lambda: t.HubertModel(t.HubertConfig(**AUDIO, **speech)),
+        "wavlm": lambda: t.WavLMModel(t.WavLMConfig(**AUDIO, **speech)),
+        "ast": lambda: t.ASTModel(t.ASTConfig(**AUDIO, max_length=64, num_mel_bins=128)),
+        "whisper": lambda: t.WhisperModel(whisper),
+        "clap": lambda: t.ClapModel(clap_config()),
+        "clap_audio": lambda: t.ClapAudioModelWithProjection(clap_config().audio_config),
+    }
+
+
+def video_models() -> dict[str, Any]:
+    """Architecture → a function that makes its tiny model."""
+    t = transformers
+
+    def xclip() -> Any:
+        vision = {**VISION, "num_frames": 4, "mit_hidden_size": 24, "mit_num_hidden_layers": 1,
+                  "mit_num_attention_heads": 4, "mit_intermediate_size": 64}  # fmt: skip
+        with quiet():
+            config = t.XCLIPConfig(
+                text_config=CLIP_TEXT, vision_config=vision, projection_dim=24, prompt_num_attention_heads=4
+            )
+            return t.XCLIPModel(config)
+
+    return {
+        "videomae": lambda: t.VideoMAEModel(t.VideoMAEConfig(**VISION, num_frames=4, tubelet_size=2)),
+        "xclip": xclip,
+        "clip": lambda: t.CLIPVisionModelWithProjection(t.CLIPVisionConfig(**VISION, projection_dim=24)),
+    }
+
+
+def audio(folder: Path, name: str = "wav2vec2_layer_norm", **processor: Any) -> Path:
+    """A folder of one of `audio_models`."""
+    save_model(folder, audio_models()[name]())
+    if processor:
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+def video(folder: Path, name: str = "videomae") -> Path:
+    """A folder of one of `video_models`."""
+    return save_model(folder, video_models()[name]())
