@@ -37,6 +37,16 @@ SETTERS: dict[str, str] = {
 }
 
 
+KINDS: dict[ScalarType, frozenset[str]] = {
+    "bool": frozenset({"bool_val"}),
+    "int64": frozenset({"int32_val", "int64_val"}),
+    "float64": frozenset({"float_val", "double_val", "int32_val", "int64_val"}),
+    "string": frozenset({"string_val"}),
+    "timestamp": frozenset({"unix_timestamp_val", "int32_val", "int64_val"}),
+}
+"""Protobuf's kinds of value that a column takes."""
+
+
 def from_protos(kind: ScalarType, values: Sequence[Value | None]) -> pa.Array:
     """Protobuf values (None, unset or Feast's null is null) → one column.
 
@@ -46,7 +56,10 @@ def from_protos(kind: ScalarType, values: Sequence[Value | None]) -> pa.Array:
     if kind == "opaque":
         cells = [None if value is None or _kind(value) is None else value.SerializeToString() for value in values]
         return pa.array(cells, pa.binary())
-    plain = [None if (name := _kind(value)) is None else getattr(value, name) for value in values]
+    kinds = [_kind(value) for value in values]
+    for found in set(kinds) - KINDS[kind] - {None}:
+        raise ValueError(f"expected {kind}, found {found}")
+    plain = [None if name is None else getattr(value, name) for name, value in zip(kinds, values, strict=True)]
     try:
         if kind == "timestamp":
             micros = [None if v is None or v == NO_TIME else v * SECOND for v in plain]

@@ -29,6 +29,7 @@ from connector.errors import (
     ContractMismatchError,
     MissingCollectionError,
     QueryError,
+    StoreError,
     StoreUnavailableError,
 )
 from connector.stores.base import CollectionSpec
@@ -329,6 +330,16 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
             store, table, spec, lambda name: find_first_documents(store, search(name), names), search=True
         )
 
+    def write_precomputed_vector(
+        self, config: RepoConfig, feature_service_name: str, project: str, entity_key: EntityKey, vector_bytes: bytes
+    ) -> None:
+        raise _no_precomputed(feature_service_name)
+
+    def read_precomputed_vectors(
+        self, config: RepoConfig, feature_service_name: str, project: str, entity_keys: list[EntityKey]
+    ) -> list[bytes | None]:
+        raise _no_precomputed(feature_service_name)
+
     async def online_write_batch_async(
         self,
         config: RepoConfig,
@@ -414,6 +425,14 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
 
 def _collection(view: FeatureView, spec: CollectionSpec) -> str:
     return spec.name if is_space(view) else str(view.name)
+
+
+def _no_precomputed(service: str) -> StoreError:
+    """Feast itself fills precomputed features in Redis only."""
+    return StoreError(
+        f"feature service {service}: features of a service are not precomputed on Milvus; declare it without "
+        "precompute_online, a read is one call for each view anyway"
+    )
 
 
 def _now() -> datetime:

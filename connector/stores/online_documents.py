@@ -34,6 +34,8 @@ Document = tuple[datetime | None, "EntityKey | None", dict[str, "Value"] | None]
 FirstDocument = tuple[datetime | None, "EntityKey | None", "Value | None", "Value | None", "Value | None"]
 
 DISTANCE, TEXT_RANK = "distance", "text_rank"
+OF_RESULTS = frozenset({DISTANCE, TEXT_RANK, "query", "score"})
+"""Names that a search gives to what it finds out; a feature of such a name is for `online_read` only."""
 RRF_CONSTANT = 60
 LEAST_CANDIDATES, CANDIDATES_PER_HIT = 50, 4
 
@@ -116,6 +118,11 @@ def _known(search: Search, requested: Sequence[str]) -> list[str]:
     able = [*(f.name for f in search.view.features), *(key.name for key in search.spec.keys)]
     names = [name for name in dict.fromkeys(requested) if name not in (DISTANCE, TEXT_RANK) or name in able]
     for name in names:
+        if name in OF_RESULTS and name in able:
+            raise QueryError(
+                f"feature view {search.view.name}: feature {name!r} is called as a column of search results is; "
+                "read it by get_online_features, or call it otherwise"
+            )
         if name not in able:
             raise QueryError(f"feature view {search.view.name} has no feature {name!r}; it has {', '.join(able)}")
     return names

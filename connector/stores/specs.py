@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from connector.errors import ConfigurationError
 from connector.spaces import (
+    CREATED_TIMESTAMP,
+    EVENT_TIMESTAMP,
     TAG_CONTRACT,
     TAG_CONTRACT_HASH,
     TAG_INDEX,
@@ -180,6 +182,11 @@ def _can_partition(spec: CollectionSpec) -> list[str]:
 
 
 def _checked(view: str, spec: CollectionSpec) -> CollectionSpec:
+    for scalar in (*spec.keys, *spec.fields):
+        if scalar.name in (EVENT_TIMESTAMP, CREATED_TIMESTAMP):
+            raise ConfigurationError(
+                f"feature view {view}: {scalar.name} is the name of a row's own time; call the feature otherwise"
+            )
     texts = [field.name for field in spec.fields if field.type == "string"]
     for name in spec.keyword_fields:
         if name not in texts:

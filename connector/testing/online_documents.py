@@ -105,7 +105,8 @@ class DocumentTests(OnlineFixtures):
     @classmethod
     def catalogue(cls, make: Make) -> Applied:
         """A view of 36 items with a vector each; only read."""
-        catalogue = declare_catalogue(make, tags={"connector/keyword_fields": '["title"]'})
+        tags = {"connector/keyword_fields": '["title"]', "connector/partition_key": "kind"}
+        catalogue = declare_catalogue(make, tags=tags)
         catalogue.write(
             *((item(place), {**features(place), "look": VECTORS[place].tolist()}, NOW, None) for place in PLACES)
         )

@@ -290,3 +290,31 @@ def test_deleted_views_are_dropped_and_nothing_else(repository: Repository) -> N
     store.teardown(config, [staying], [])
     with pytest.raises(StoreError, match="going"):
         store.online_read(config, going, [], ["visits"])
+
+
+def test_features_called_like_columns_of_search_results(repository: Repository) -> None:
+    """They are stored and served; only a search cannot give them beside its own columns."""
+    fields = [Field(name=name, dtype=String) for name in ("query", "distance", "plain")]
+    vector = Field(name="look", dtype=Array(Float32), vector_index=True, vector_length=2, vector_search_metric="COSINE")
+    source = FileSource(name="named_file", path="data/absent.parquet", timestamp_field="event_timestamp")
+    schema = [Field(name="item_id", dtype=String), vector, *fields]
+    view = FeatureView(name="named", entities=[ITEM], schema=schema, source=source)
+    repository.feast.apply([ITEM, view])
+    frame = pd.DataFrame({"item_id": ["a"], "look": [[1.0, 0.0]], "query": ["q"], "distance": ["d"], "plain": ["p"]})
+    repository.feast.write_to_online_store("named", df=frame.assign(event_timestamp=NOW))
+    refs = [f"named:{field.name}" for field in fields]
+    found = repository.feast.get_online_features(features=refs, entity_rows=[{"item_id": "a"}]).to_dict()
+    assert found == {"item_id": ["a"], "query": ["q"], "distance": ["d"], "plain": ["p"]}
+    for name in ("query", "distance"):
+        with pytest.raises(QueryError, match=name):
+            repository.feast.retrieve_online_documents_v2(features=[f"named:{name}"], query=[1.0, 0.0], top_k=1)
+    near = repository.feast.retrieve_online_documents_v2(features=["named:plain"], query=[1.0, 0.0], top_k=1).to_dict()
+    assert (near["plain"], near["distance"]) == (["p"], [1.0])
+    repository.feast.apply([], objects_to_delete=[view], partial=False)
+
+
+def test_a_precomputed_service_is_refused_with_the_remedy(repository: Repository) -> None:
+    service = FeatureService(name="ready", features=[repository.space[["title"]]], precompute_online=True)
+    repository.feast.apply([service])
+    with pytest.raises(StoreError, match="without precompute_online"):
+        repository.feast.get_online_features(features=service, entity_rows=[{"item_id": "i7"}])
