@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from connector.stores.layout import filter_types
     from connector.stores.milvus import MilvusVectorStore
     from connector.stores.offline_log import OfflineLog
-    from connector.stores.online import open_vector_store
+    from connector.stores.online_config import open_vector_store
     from connector.stores.specs import collection_spec, collection_spec_of_view, scalar_type
 
 _HOME = {
@@ -32,7 +32,7 @@ _HOME = {
     "filter_types": "layout",
     "MilvusVectorStore": "milvus",
     "OfflineLog": "offline_log",
-    "open_vector_store": "online",
+    "open_vector_store": "online_config",
     "collection_spec": "specs",
     "collection_spec_of_view": "specs",
     "scalar_type": "specs",
