@@ -29,7 +29,8 @@ class TritonSettings(BaseModel):
         batch_size: inputs in one request.
         in_flight: requests under way at once.
         timeout_s: seconds for one request, retries not counted.
-        retries: tries again when the server is unavailable or overloaded.
+        retries: tries again when the server is unavailable or overloaded; seven take half a minute, in which a server
+            that was restarted has loaded its models.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -41,7 +42,7 @@ class TritonSettings(BaseModel):
     batch_size: int = Field(64, ge=1, le=4096)
     in_flight: int = Field(4, ge=1, le=64)
     timeout_s: float = Field(60.0, gt=0)
-    retries: int = Field(5, ge=0, le=20)
+    retries: int = Field(7, ge=0, le=20)
     tls: bool = False
     root_certificates: str | None = None
     private_key: str | None = None

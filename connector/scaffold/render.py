@@ -78,7 +78,7 @@ triton:
   # batch_size: 64
   # in_flight: 4
   # timeout_s: 60
-  # retries: 5
+  # retries: 7
   # tls: false
   # headers: {{}}
 

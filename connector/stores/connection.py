@@ -182,8 +182,8 @@ def _deadlines(seconds: float) -> str:
     """gRPC's service configuration: a deadline for calls that are given none.
 
     pymilvus repeats a call until the timeout that it is given has passed. A write must not be repeated before newer
-    rows have been asked for, so it is made without one. gRPC lets calls end up to two seconds before a deadline that
-    was configured so; one of a second ends them as they begin.
+    rows have been asked for, so it is made without one. gRPC ends calls as they begin where a deadline that is
+    configured so is short; seen at 1.5 s.
     """
     seconds = max(seconds, LEAST_DEADLINE_S)
     return json.dumps({"methodConfig": [{"name": [{"service": SERVICE}], "timeout": f"{seconds:.3f}s"}]})

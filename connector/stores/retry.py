@@ -52,11 +52,22 @@ class Effort:
             self.attempts += 1
             return action()
 
+        try:
+            return attempt()
+        except StoreUnavailableError as error:
+            failed = [error]
+
+        def again() -> T:
+            if failed:
+                raise failed.pop()
+            return attempt()
+
+        # Made only now: what is not needed by nearly every search would cost each of them a tenth of a millisecond.
         retrying = Retrying(
             retry=retry_if_exception_type(StoreUnavailableError), wait=self._wait, stop=self._stop, reraise=True
         )
         try:
-            return retrying(attempt)
+            return retrying(again)
         except StoreUnavailableError as error:
             times = "once" if self.attempts == 1 else f"{self.attempts} times"
             spent = time.monotonic() - self._began

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import sqlglot
@@ -32,6 +34,7 @@ MAX_BYTES = 64 * 1024
 MAX_DEPTH = 64
 MAX_TOKENS = 32 * 1024
 SHOWN = 60
+KEPT_BYTES = 4 * 1024
 ALLOWED = "only comparisons, IN, BETWEEN, LIKE, IS NULL, AND, OR and NOT can be used"
 
 OPERATORS: dict[type[exp.Expr], Operator] = {
@@ -66,16 +69,25 @@ def parse_filter(text: str, fields: Mapping[str, ScalarType]) -> Filter:
     Raises:
         FilterError: anything else; names the place and the declared fields.
     """
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
         raise FilterError(f"filter: longer than {MAX_BYTES // 1024} KiB; shorten it")
+    return (_read_again if size <= KEPT_BYTES else _read)(text, tuple(fields.items()))
+
+
+def _read(text: str, fields: tuple[tuple[str, ScalarType], ...]) -> Filter:
     try:
         expression = _parse(text)
     except (SqlglotError, RecursionError, UnicodeError) as error:
         place = str(error).splitlines()[0][:120] if isinstance(error, SqlglotError) else type(error).__name__
         raise FilterError(f"filter: cannot be read as a SQL condition: {place}") from error
-    reader = _Reader(fields)
+    reader = _Reader(dict(fields))
     tree = reader.read(expression, negated=False, depth=0)
-    return Filter(tree, dict(reader.used), text)
+    return Filter(tree, MappingProxyType(dict(reader.used)), text)
+
+
+_read_again = lru_cache(maxsize=256)(_read)
+"""An application asks with the same few conditions again and again; to read one takes longer than to search by it."""
 
 
 def _parse(text: str) -> exp.Expr:

@@ -99,5 +99,16 @@ def test_nulls_share_columns_of_a_few_masks() -> None:
     marks = null_marks(spec)
     assert len({(mark.column, mark.bit) for mark in marks.values()}) == len(names)
     assert marks["f0"].column == "_nulls_0"
-    assert marks[names[-1]].condition(True) == "_nulls_1 in [2, 3]"
-    assert marks[names[-1]].condition(False) == "_nulls_1 in [0, 1]"
+    assert marks[names[-1]].condition(True) == "_nulls_1 >= 2"
+    assert marks[names[-1]].condition(False) == "_nulls_1 < 2"
+
+
+@pytest.mark.parametrize("shared", range(1, 7))
+def test_the_condition_of_a_null_selects_the_masks_with_its_bit(shared: int) -> None:
+    fields = tuple(ScalarField(f"f{number}", "int64") for number in range(shared))
+    marks = null_marks(replace(shop_spec("items__v1"), fields=fields))
+    for number in range(shared):
+        mark = marks[f"f{number}"]
+        for null in (True, False):
+            found = [mask for mask in range(1 << shared) if eval(mark.condition(null), {mark.column: mask})]  # noqa: S307 - ours
+            assert found == [mask for mask in range(1 << shared) if bool(mask >> number & 1) == null]
