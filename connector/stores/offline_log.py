@@ -22,6 +22,7 @@ from connector.spaces import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from connector.stores.durable import DurableFolder
 from connector.stores.log_journal import EMPTY_PART, JOURNAL, current_parts, finish_compaction, part_name
 from connector.stores.log_locks import maintaining
+from connector.stores.log_widening import widen, wider_schema, with_nulls
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -36,9 +37,12 @@ class OfflineLog:
 
     Args:
         folder: local folder, or any fsspec URL; made when first written to.
+        widens: whether `ensure` adds new fields to the parts that are there, and fields that are no longer declared are
+            null from then on: so for a plain view, which has no versions.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, widens: bool = False) -> None:
+        self._widens = widens
         self.files = DurableFolder(folder)
         self.folder = self.files.url
         self._fs, self._root, self._local = self.files.filesystem, self.files.root, self.files.local
@@ -63,7 +67,7 @@ class OfflineLog:
         table = log_table(table)
         known = self.schema()
         if known is not None:
-            table = self._conform(table, known)
+            table = self._conform(with_nulls(table, known) if self._widens else table, known)
         path = self.files.write(f"{part}.parquet", lambda file: pq.write_table(table, file))
         self._schema = table.schema
         if part != EMPTY_PART:
@@ -81,8 +85,12 @@ class OfflineLog:
         known = self.schema()
         if known is None:
             self.append(empty, EMPTY_PART)
-        else:
-            self._conform(empty, known)
+            return
+        wider = wider_schema(known, empty.schema) if self._widens else known
+        self._conform(with_nulls(empty, wider) if self._widens else empty, wider)
+        if wider != known:
+            widen(self, wider)
+            self._schema = None
 
     def clean(self) -> int:
         """Remove what killed runs left half written, finish a compaction that broke off → how many files went."""

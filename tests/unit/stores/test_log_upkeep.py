@@ -182,6 +182,38 @@ def test_rows_of_one_key_of_several(tmp_path: Path) -> None:
     assert [batch.to_pylist()[0]["item"] for batch in log.read()] == ["b"]
 
 
+def test_new_fields_come_to_every_part_wherever_it_dies(
+    log: OfflineLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = log.schema()
+    assert known is not None
+    declared = pa.schema([*(field for field in known if field.name != "title"), ("colour", pa.string())])
+    with pytest.raises(SchemaMismatchError):
+        log.ensure(declared)
+    spare = tmp_path / "spare"
+    copy(log, spare)
+    total = points(lambda: OfflineLog(spare, widens=True).ensure(declared), monkeypatch)
+    assert total == 2 * PARTS
+    for at in range(1, total + 1, 5):
+        place = tmp_path / f"at{at}"
+        copy(log, place)
+        with monkeypatch.context() as patch:
+            dying(patch, at)
+            with pytest.raises(Died):
+                OfflineLog(place, widens=True).ensure(declared)
+        again = OfflineLog(place, widens=True)
+        again.ensure(declared)
+        assert {tuple(pq.read_schema(path).names) for path in again.parts()} == {(*known.names, "colour")}
+        again.append(shop_rows(["late"], created=NOON).drop_columns(["title"]), "run9-000000")
+        rows = [row for batch in again.read(["item_id", "title", "colour"]) for row in batch.to_pylist()]
+        assert rows[0] == {"item_id": "k0-0", "title": "k0-0", "colour": None}
+        assert rows[-1] == {"item_id": "late", "title": None, "colour": None}
+        assert len(rows) == PARTS * EACH + 1
+    wrong = pa.schema([field if field.name != "price" else pa.field("price", pa.string()) for field in known])
+    with pytest.raises(SchemaMismatchError, match="price"):
+        OfflineLog(spare, widens=True).ensure(wrong)
+
+
 def test_a_journal_that_is_none_is_named(log: OfflineLog) -> None:
     for text in ("", "[]", '{"format": 2}', '{"format": 1}'):
         (Path(log.folder) / JOURNAL).write_text(text)
