@@ -113,9 +113,10 @@ def ensure_views(repository: Repository, store: VectorStore) -> None:
     from connector.stores import collection_spec_of_view
 
     for view in repository.snapshot().views.values():
-        spec = collection_spec_of_view(view)
-        store.create(spec, view_record(view))
-        if store.resolve_alias(view.name) is None:
+        spec, serving = collection_spec_of_view(view), store.resolve_alias(view.name)
+        if serving is None or not is_content_view(view):  # a plain view may have moved on from its first collection
+            store.create(spec, view_record(view))
+        if serving is None:
             store.set_alias(view.name, spec.name)
         repository.offline_log(view).ensure(view)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from connector.serving import EncoderProvider
     from connector.spaces import EmbeddingSpace
     from connector.stores.base import VectorStore
-    from connector.upkeep import DeletionReceipt, ReconcileReport
+    from connector.upkeep import Compaction, DeletionReceipt, ReconcileReport
     from connector.versions import Change, GateSettings, PromotionReport, SpaceVersion, Trial
     from encoders.base import Encoder
     from encoders.contract import EncoderContract
@@ -360,6 +360,20 @@ class Connector:
 
         self._require_open()
         return reconcile(self._repository, space, repair=repair)
+
+    def compact(self, space: str) -> list[Compaction]:
+        """Merge the small parts of the offline logs of a space, every version, or of a content view.
+
+        Feast's own jobs over these logs should not run meanwhile.
+
+        Raises:
+            UnknownSpaceError: neither a space nor a content view.
+            StoreError: a log cannot be read or written, or another process is rewriting it.
+        """
+        from connector.upkeep import compact
+
+        self._require_open()
+        return compact(self._repository, space)
 
     def delete(self, entity: str, keys: Sequence[str | int]) -> DeletionReceipt:
         """Remove entities from every space and version, plain view, offline log, Feast's online store and dead letter.

@@ -94,7 +94,7 @@ class Repository:
         from connector.stores import OfflineLog
 
         path = log_folder(view)
-        return OfflineLog(path if "://" in path else str(self.path / path))
+        return OfflineLog(path if "://" in path else str(self.path / path), widens=is_content_view(view))
 
     def snapshot(self) -> Snapshot:
         """What the registry declares now.

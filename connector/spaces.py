@@ -142,7 +142,8 @@ def embedding_view(
         name: the space's one name everywhere.
         contract: of the encoder that makes the stored vectors; its version is the version of the space.
         inputs: catalogue columns to encode. Several text columns are joined by newlines, nulls left out.
-        vectors: instead of `inputs`: a catalogue column that already holds vectors made under `contract`.
+        vectors: instead of `inputs`: a catalogue column that already holds vectors made under `contract`; where it is
+            null, the item lacks the modality and has no row.
         fields: filterable scalars copied from the catalogue columns of the same names.
         queries: contracts of further encoders that may query the space (the text tower of an image space).
         log_path: folder of the offline log; default `data/<name>__v<version>` in the repository.

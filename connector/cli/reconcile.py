@@ -1,4 +1,4 @@
-"""`connector reconcile`."""
+"""`connector reconcile | compact`."""
 
 from __future__ import annotations
 
@@ -53,3 +53,17 @@ def register(app: typer.Typer) -> None:
                 note("--repair ends these differences" if not repair else "rows that are newer than the log were left")
         if not report.agrees:
             raise typer.Exit(1)
+
+    @app.command("compact")
+    def compact(
+        space: Annotated[str, typer.Argument(help="The space or content view.")],
+        repo: RepoOption = Path(),
+        as_json: JsonOption = False,
+    ) -> None:
+        """Merge the small parts of a space's offline logs. Feast's own jobs over them should not run meanwhile."""
+        with opened(repo) as connector:
+            rows = [vars(each) for each in connector.compact(space)]
+        if as_json:
+            print_json(rows)
+        else:
+            print_rows(rows, ["view", "version", "merged", "made", "log"])

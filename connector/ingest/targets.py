@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from connector.spaces import EmbeddingSpace, FieldSpec, collection_name, is_content_view, space_of
+from connector.spaces import EmbeddingSpace, FieldSpec, is_content_view, space_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +41,7 @@ class ViewTarget:
         join_key: the entity's join-key column with its Feast type name (`String` or `Int64`, …).
         fields: scalar columns, copied from the catalogue columns of the same names.
         log: the offline log that every row is appended to first.
-        collection: collection of the vector store that rows are written to after the log; None fills the log only.
+        collection: of the vector store, or an alias, that rows are written to after the log; None fills the log only.
         space: the embedding space, for a view with a vector; None for a plain view.
     """
 
@@ -72,5 +72,5 @@ def view_target(view: FeatureView, log: Log, *, online: bool = True) -> ViewTarg
         join_key=FieldSpec(key.name, str(key.dtype)),
         fields=tuple(FieldSpec(field.name, str(field.dtype)) for field in view.features),
         log=log,
-        collection=collection_name(view.name, 1) if online else None,
+        collection=str(view.name) if online else None,
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow.parquet as pq
 
-from connector.stores.log_journal import finish_compaction, hidden, write_journal
+from connector.stores.log_journal import EMPTY_PART, finish_compaction, hidden, part_name, write_journal
 from connector.stores.log_locks import maintaining
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ GROUP_ROWS = 16_384
 PART_BYTES = 256 * 1024 * 1024
 
 
-def compact_parts(log: OfflineLog, unfinished: Collection[str], part_rows: int) -> tuple[int, int]:
+def compact_parts(log: OfflineLog, unfinished: Callable[[], Collection[str]], part_rows: int) -> tuple[int, int]:
     """See `OfflineLog.compact`."""
     with maintaining(log.files):
         finish_compaction(log.files)
@@ -33,12 +33,15 @@ def compact_parts(log: OfflineLog, unfinished: Collection[str], part_rows: int) 
         return merged, made
 
 
-def _groups(log: OfflineLog, unfinished: Collection[str], part_rows: int) -> list[list[str]]:
+def _groups(log: OfflineLog, unfinished: Callable[[], Collection[str]], part_rows: int) -> list[list[str]]:
     """Neighbouring parts that together make one large part; two at least."""
     groups: list[list[str]] = [[]]
     rows = size = 0
-    for path, part in zip(log.parts(), log.part_names(), strict=True):
-        if any(part.startswith(f"{run}-") for run in unfinished):
+    parts = log.parts()  # before the runs are asked for: one that begins later has no part among these
+    left = (*(f"{run}-" for run in unfinished()), EMPTY_PART)
+    for path in parts:
+        part = part_name(path)
+        if part.startswith(left):
             continue
         with log.open_part(path) as opened:
             count = opened.metadata.num_rows

@@ -14,6 +14,8 @@ from connector.errors import StoreError
 from connector.stores.durable import DurableFolder
 
 JOURNAL = ".compaction.json"
+EMPTY_PART = "0-schema"
+"""Stands in for the schema while there is no other part."""
 FORMAT = 1
 
 
@@ -44,6 +46,11 @@ def read_journal(files: DurableFolder) -> tuple[str, list[str]] | None:
         return str(record["new"]), [str(name) for name in record["old"]]
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{files.path(JOURNAL)} cannot be read ({error}); restore it from a backup") from error
+
+
+def part_name(path: str) -> str:
+    """Name of the part at a path, as it was given when it was written."""
+    return path.rsplit("/", 1)[-1].removesuffix(".parquet")
 
 
 def current_parts(files: DurableFolder, names: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from connector.errors import SchemaMismatchError
 from connector.stores.log_compaction import remove_abandoned
-from connector.stores.log_journal import finish_compaction
+from connector.stores.log_journal import EMPTY_PART, finish_compaction, part_name
 from connector.stores.log_locks import maintaining
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ def discard_keys(log: OfflineLog, keys: pa.Table) -> int:
     with maintaining(log.files):
         finish_compaction(log.files)
         remove_abandoned(log)  # copies of rows, that nobody reads and that must go with them
-        for path, part in zip(log.parts(), log.part_names(), strict=True):
+        for path in log.parts():
+            part = part_name(path)
+            if part == EMPTY_PART:  # it goes when the first real one comes
+                continue
             found, rows = _holds(log, path, keys)
             if found == 0:
                 continue

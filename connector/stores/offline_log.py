@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 from connector.errors import SchemaMismatchError, StoreError
 from connector.spaces import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from connector.stores.durable import DurableFolder
-from connector.stores.log_journal import JOURNAL, current_parts, finish_compaction
+from connector.stores.log_journal import EMPTY_PART, JOURNAL, current_parts, finish_compaction, part_name
 from connector.stores.log_locks import maintaining
+from connector.stores.log_widening import widen, wider_schema, with_nulls
 
 if TYPE_CHECKING:
     from feast import FeatureView
 
 PART_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
-EMPTY_PART = "0-schema"
 BATCH_ROWS = 4096
 COMPACT_ROWS = 262_144
 
@@ -37,9 +37,12 @@ class OfflineLog:
 
     Args:
         folder: local folder, or any fsspec URL; made when first written to.
+        widens: whether `ensure` adds new fields to the parts that are there, and fields that are no longer declared are
+            null from then on: so for a plain view, which has no versions.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, widens: bool = False) -> None:
+        self._widens = widens
         self.files = DurableFolder(folder)
         self.folder = self.files.url
         self._fs, self._root, self._local = self.files.filesystem, self.files.root, self.files.local
@@ -64,7 +67,7 @@ class OfflineLog:
         table = log_table(table)
         known = self.schema()
         if known is not None:
-            table = self._conform(table, known)
+            table = self._conform(with_nulls(table, known) if self._widens else table, known)
         path = self.files.write(f"{part}.parquet", lambda file: pq.write_table(table, file))
         self._schema = table.schema
         if part != EMPTY_PART:
@@ -82,8 +85,12 @@ class OfflineLog:
         known = self.schema()
         if known is None:
             self.append(empty, EMPTY_PART)
-        else:
-            self._conform(empty, known)
+            return
+        wider = wider_schema(known, empty.schema) if self._widens else known
+        self._conform(with_nulls(empty, wider) if self._widens else empty, wider)
+        if wider != known:
+            widen(self, wider)
+            self._schema = None
 
     def clean(self) -> int:
         """Remove what killed runs left half written, finish a compaction that broke off → how many files went."""
@@ -134,7 +141,7 @@ class OfflineLog:
 
     def part_names(self) -> list[str]:
         """Names of the parts, sorted, as they were given to `append`."""
-        return [path.rsplit("/", 1)[-1].removesuffix(".parquet") for path in self.parts()]
+        return [part_name(path) for path in self.parts()]
 
     def drop_part(self, part: str) -> None:
         """Remove one part; where it was the last, an empty one stands in for the schema."""
@@ -156,14 +163,17 @@ class OfflineLog:
 
         return discard_keys(self, keys)
 
-    def compact(self, unfinished: Collection[str] = (), part_rows: int = COMPACT_ROWS) -> tuple[int, int]:
+    def compact(
+        self, unfinished: Callable[[], Collection[str]] = tuple, part_rows: int = COMPACT_ROWS
+    ) -> tuple[int, int]:
         """Merge small parts into large ones → parts merged, parts made. A death leaves the old ones or the new ones.
 
         Jobs that list the folder for themselves, as Feast's do, should not run meanwhile: a part that they have listed
         may be gone when they open it.
 
         Args:
-            unfinished: ids of runs whose parts are left alone.
+            unfinished: gives the ids of runs that may still replace their parts, which are left alone; asked when the
+                parts have been listed. A run that is given its id again later does not find its parts.
             part_rows: rows that a large part has.
         """
         from connector.stores.log_compaction import compact_parts

@@ -6,12 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from connector.upkeep.compaction import compact
     from connector.upkeep.comparison import reconcile
     from connector.upkeep.delete import delete_entities
     from connector.upkeep.receipts import DeletionReceipt, Removal
-    from connector.upkeep.reports import ReconcileReport, VersionDifferences
+    from connector.upkeep.reports import Compaction, ReconcileReport, VersionDifferences
 
 _HOME = {
+    "Compaction": "reports",
+    "compact": "compaction",
     "DeletionReceipt": "receipts",
     "Removal": "receipts",
     "delete_entities": "delete",
@@ -21,10 +24,12 @@ _HOME = {
 }
 
 __all__ = [
+    "Compaction",
     "DeletionReceipt",
     "ReconcileReport",
     "Removal",
     "VersionDifferences",
+    "compact",
     "delete_entities",
     "reconcile",
 ]

@@ -47,6 +47,21 @@ class VersionDifferences:
         return self.missing + self.stale + self.changed + self.orphans
 
 
+@dataclass(frozen=True)
+class Compaction:
+    """One log.
+
+    Attributes:
+        merged: small parts that are gone; `made`: large ones that hold their rows.
+    """
+
+    view: str
+    version: str
+    log: str
+    merged: int
+    made: int
+
+
 @dataclass
 class ReconcileReport:
     """A space or content view.
