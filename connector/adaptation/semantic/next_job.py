@@ -96,6 +96,27 @@ def read_ids(path: Path, items: list[str]) -> NDArray[np.int64]:
     return codes[[rows[item] for item in items]]
 
 
+def id_scorer(module: SemanticIdModel, split: Split, beams: int) -> Scorer:
+    """Log-probabilities of the ids that a search finds from the training part of a split.
+
+    Args:
+        beams: ids wanted beside those of the history, which a ranking leaves out.
+    """
+    device, longest = next(module.parameters()).device, module.shape.longest
+
+    def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
+        module.eval()
+        scores = np.full((len(users), split.items), NOT_FOUND, np.float32)
+        for start in range(0, len(users), 32):
+            rows = padded([split.train[user] for user in users[start : start + 32]], longest)
+            found, chances = module.generate(torch.from_numpy(rows).to(device), beams + longest)
+            for row, (items, values) in enumerate(zip(found.cpu().numpy(), chances.cpu().numpy(), strict=True)):
+                scores[start + row, items[items >= 0]] = values[items >= 0]
+        return scores
+
+    return score
+
+
 class _Job:
     """Batches, loss and evaluation of one run."""
 
@@ -123,16 +144,4 @@ class _Job:
 
     def scorer(self, split: Split) -> Scorer:
         """Log-probabilities of the ids found from the training part of a split."""
-        beams = self._spec.beams + self._spec.longest
-
-        def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
-            self.module.eval()
-            scores = np.full((len(users), split.items), NOT_FOUND, np.float32)
-            for start in range(0, len(users), 32):
-                rows = padded([split.train[user] for user in users[start : start + 32]], self._spec.longest)
-                found, chances = self.module.generate(torch.from_numpy(rows).to(self.device), beams)
-                for row, (items, values) in enumerate(zip(found.cpu().numpy(), chances.cpu().numpy(), strict=True)):
-                    scores[start + row, items[items >= 0]] = values[items >= 0]
-            return scores
-
-        return score
+        return id_scorer(self.module, split, self._spec.beams)

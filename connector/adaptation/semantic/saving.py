@@ -11,7 +11,10 @@ from torch import nn
 from connector.adaptation.semantic.spec import SemanticIdsSpec
 from encoders.errors import EncoderLoadError
 from encoders.files import new_folder
+from encoders.semantic.generator import SemanticIdModel
 from encoders.semantic.quantiser import Codes, Quantiser
+from encoders.semantic.trie import IdTrie
+from encoders.towers.history import Shape
 from encoders.towers.saving import Precision, load_state, read_record, save_state, write_record
 from encoders.weight_files import WEIGHTS_HASH, require_weights, weights_hash
 
@@ -64,5 +67,27 @@ def load_quantiser(folder: Path) -> Quantiser:
         module = Quantiser(Codes(**read_record(folder)["codes"]))
     except (KeyError, TypeError) as error:
         raise EncoderLoadError(f"{folder}: tower.json is not that of a quantiser; train it again") from error
+    load_state(module, folder / WEIGHTS)
+    return module.eval()
+
+
+def load_generator(folder: Path, trie: IdTrie) -> SemanticIdModel:
+    """Read the folder of a model that writes semantic ids.
+
+    Args:
+        trie: the ids it was trained on, in the order of its items.
+
+    Raises:
+        EncoderLoadError: not one, other ids, pickled weights, or weights that are not what its record says.
+    """
+    require_weights(folder)
+    record = read_record(folder)
+    try:
+        shape, sizes = Shape(**record["shape"]), tuple(record["sizes"])
+    except (KeyError, TypeError) as error:
+        raise EncoderLoadError(f"{folder}: tower.json is not that of a semantic id model; train it again") from error
+    if sizes != trie.sizes:
+        raise EncoderLoadError(f"{folder}: was trained on ids of {sizes} codes, not {trie.sizes}; give it its own ids")
+    module = SemanticIdModel(trie, shape)
     load_state(module, folder / WEIGHTS)
     return module.eval()

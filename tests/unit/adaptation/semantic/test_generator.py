@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from connector.adaptation import pretrain
+from connector.adaptation.semantic.saving import load_generator
 from connector.adaptation.spec import parse_spec
 from connector.errors import CatalogueError
 from encoders.errors import EncoderLoadError
@@ -97,7 +98,12 @@ def ring_job(folder: Path, tmp_path: Path, out: str, **changes: Any) -> Any:
 def test_a_ring_is_learned(shop_of_cycles: Path, tmp_path: Path) -> None:
     report = pretrain(ring_job(shop_of_cycles, tmp_path, "out"), show=False)
     assert report.metrics["test/recall@10"] > 0.6
-    assert (report.folder / "model.safetensors").is_file()
+    trie = IdTrie(np.asarray([[item % 6, item // 6, 0] for item in range(24)]))
+    model = load_generator(report.folder, trie)
+    found, _ = model.generate(torch.tensor([[2, 3, 4, 5, 6]]), 5)
+    assert 6 in found[0].tolist()
+    with pytest.raises(EncoderLoadError, match="was trained on ids of"):
+        load_generator(report.folder, IdTrie(IDS))
     assert "interactions.parquet" in (report.folder / "README.md").read_text()
 
 
