@@ -27,6 +27,7 @@ class Figure:
         ratio: value / baseline_value where both are rates, or times (the name says which).
         goal: bound on the ratio (or on the value where there is no baseline), as text: `>= 0.95`.
         met: whether the goal holds; None where there is none.
+        low, high: bounds of the value's 95 % interval, where one was taken.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Figure:
     ratio: float | None = None
     goal: str = ""
     met: bool | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 def figure(

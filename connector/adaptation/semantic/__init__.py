@@ -1,0 +1,1 @@
+"""Jobs around semantic ids: making them, and writing the next one."""

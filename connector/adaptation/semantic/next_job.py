@@ -1,0 +1,147 @@
+"""The job that learns to write the semantic id of the next item."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from connector.adaptation.bar import TrainingBar
+from connector.adaptation.processes import Processes, choose_device
+from connector.adaptation.semantic.saving import save_module
+from connector.adaptation.semantic.spec import NextSemanticIdSpec
+from connector.adaptation.sequences.data import Histories, Windows, padded, read_histories
+from connector.adaptation.sequences.report import SequenceReport, counts, write_card
+from connector.adaptation.trainer import Plan, Trainer
+from connector.errors import CatalogueError
+from connector.evaluation.ranking import Scorer, evaluate
+from connector.evaluation.splits import Split
+from encoders.semantic.generator import SemanticIdModel
+from encoders.semantic.trie import IdTrie
+from encoders.towers.history import Shape
+
+MODEL = "model"
+METRIC = "ndcg@20"
+NOT_FOUND = -1e9
+WHAT = "A causal transformer over histories that writes the semantic id of the next item, code by code."
+USE = "Decoded by a beam search over the ids that exist; items that the search does not reach count as ranked last."
+
+
+def pretrain_next_semantic_id(
+    spec: NextSemanticIdSpec, *, resume: bool = False, until: int | None = None, show: bool = True
+) -> SequenceReport:
+    """Run the job and write `spec.out/model`.
+
+    Args:
+        resume: go on from the newest checkpoint in `spec.out`; on the CPU the result is that of an undisturbed run.
+        until: leave off after this step, as if interrupted.
+        show: draw a progress bar where a person is watching.
+
+    Raises:
+        CatalogueError: interactions or ids that cannot be read, or an item without an id.
+        TrainingError: histories too few or too short, or a loss that is not finite.
+        ConfigurationError: `resume` finds a checkpoint of another spec.
+    """
+    histories = read_histories(spec)
+    trie = IdTrie(read_ids(Path(spec.ids), histories.items))
+    torch.manual_seed(spec.seed)
+    job = _Job(spec, histories, trie)
+    plan, out = Plan.of(spec, METRIC, job.steps), Path(spec.out)
+    with TrainingBar(spec.job, plan.steps, show=show) as bar:
+        progress = Trainer(job.module, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
+    metrics = job.evaluate()
+    if histories.test is not None:
+        figures = evaluate(job.scorer(histories.test), histories.test).means()
+        metrics |= {f"test/{name}": value for name, value in figures.items()}
+    report = SequenceReport(
+        folder=out / MODEL,
+        **counts(histories),
+        skipped=dict(histories.skipped),
+        steps=progress.step,
+        best_step=progress.best_step,
+        loss=progress.loss,
+        metrics=metrics,
+        seconds=progress.seconds,
+        steps_per_second=progress.step / max(progress.seconds, 1e-9),
+    )
+    if Processes(job.device).main:
+        record = {"modality": "semantic_id", "shape": asdict(job.module.shape), "sizes": list(trie.sizes)}
+        card = write_card(spec, report, "Next semantic id", WHAT, USE)
+        save_module(job.module.cpu().eval(), report.folder, record, spec.weights, card)
+    return report
+
+
+def read_ids(path: Path, items: list[str]) -> NDArray[np.int64]:
+    """Codes of `items`, in their order, int64 [items, levels].
+
+    Raises:
+        CatalogueError: not a file of semantic ids, or an item it does not hold.
+    """
+    try:
+        table = pq.read_table(path, columns=["item_id", "codes"])
+        codes = np.stack(table["codes"].to_numpy()).astype(np.int64)
+    except (OSError, pa.ArrowInvalid, ValueError, TypeError) as error:
+        raise CatalogueError(f"{path}: is no file of semantic ids; run the job semantic_ids first") from error
+    rows = {item: row for row, item in enumerate(table["item_id"].to_pylist())}
+    lacking = [item for item in items if item not in rows]
+    if lacking:
+        raise CatalogueError(f"{path}: {len(lacking)} items have no semantic id ({lacking[0]!r}, …)")
+    return codes[[rows[item] for item in items]]
+
+
+def id_scorer(module: SemanticIdModel, split: Split, beams: int) -> Scorer:
+    """Log-probabilities of the ids that a search finds from the training part of a split.
+
+    Args:
+        beams: ids wanted beside those of the history, which a ranking leaves out.
+    """
+    device, longest = next(module.parameters()).device, module.shape.longest
+
+    def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
+        module.eval()
+        scores = np.full((len(users), split.items), NOT_FOUND, np.float32)
+        for start in range(0, len(users), 32):
+            rows = padded([split.train[user] for user in users[start : start + 32]], longest)
+            found, chances = module.generate(torch.from_numpy(rows).to(device), beams + longest)
+            for row, (items, values) in enumerate(zip(found.cpu().numpy(), chances.cpu().numpy(), strict=True)):
+                scores[start + row, items[items >= 0]] = values[items >= 0]
+        return scores
+
+    return score
+
+
+class _Job:
+    """Batches, loss and evaluation of one run."""
+
+    def __init__(self, spec: NextSemanticIdSpec, histories: Histories, trie: IdTrie) -> None:
+        self._spec, self._histories = spec, histories
+        self.device = choose_device(spec.device)
+        shape = Shape(spec.hidden, spec.layers, spec.heads, spec.longest, spec.dropout)
+        self.module = SemanticIdModel(trie, shape).to(self.device)
+        self._windows = Windows(histories.learned, spec.longest + 1, spec.batch_size, spec.seed)
+
+    @property
+    def steps(self) -> int | None:
+        """How many the spec asks for; None where it gives minutes."""
+        if self._spec.epochs is None:
+            return self._spec.steps
+        return math.ceil(self._windows.steps(self._spec.epochs) / Processes(self.device).count)
+
+    def loss_of(self, batch: int) -> Tensor:
+        """Loss of batch number `batch`."""
+        return self.module.loss(torch.from_numpy(self._windows.batch(batch)).to(self.device))
+
+    def evaluate(self) -> dict[str, float]:
+        """Ranking of the validation part by constrained beam search."""
+        return evaluate(self.scorer(self._histories.validation), self._histories.validation).means()
+
+    def scorer(self, split: Split) -> Scorer:
+        """Log-probabilities of the ids found from the training part of a split."""
+        return id_scorer(self.module, split, self._spec.beams)

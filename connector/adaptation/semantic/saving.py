@@ -1,0 +1,93 @@
+"""The folders that the jobs around semantic ids write: a record, weights whose hash it states, a card."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from connector.adaptation.semantic.spec import SemanticIdsSpec
+from encoders.errors import EncoderLoadError
+from encoders.files import new_folder
+from encoders.semantic.generator import SemanticIdModel
+from encoders.semantic.quantiser import Codes, Quantiser
+from encoders.semantic.trie import IdTrie
+from encoders.towers.history import Shape
+from encoders.towers.saving import Precision, load_state, read_record, save_state, write_record
+from encoders.weight_files import WEIGHTS_HASH, require_weights, weights_hash
+
+if TYPE_CHECKING:
+    from connector.adaptation.semantic.ids_job import SemanticIdsReport
+
+WEIGHTS = "model.safetensors"
+
+
+def save_module(module: nn.Module, folder: Path, record: dict[str, Any], dtype: Precision, card: str) -> None:
+    """Write weights, `tower.json` and README.md, all or nothing."""
+    with new_folder(folder) as filling:
+        save_state(module, filling / WEIGHTS, dtype)
+        write_record(filling, {**record, WEIGHTS_HASH: weights_hash(filling)}, card)
+
+
+def save_quantiser(module: Quantiser, folder: Path, spec: SemanticIdsSpec, report: SemanticIdsReport) -> None:
+    """Write a quantiser and its card."""
+    figures = "\n".join(f"| {name} | {value:.3f} |" for name, value in report.metrics.items())
+    card = f"""# Semantic ids
+
+A residual-quantised autoencoder: {spec.levels} codes of {spec.size} for each item; a last one tells apart items whose
+codes are the same. Load it with `connector.adaptation.semantic.saving.load_quantiser(folder)`.
+
+## Trained on
+
+`{Path(spec.content.path).name}`: {report.items} vectors, {spec.validation:.0%} of them held out. {report.steps} \
+steps of {spec.batch_size}, AdamW at {spec.learning_rate:g}, seed {spec.seed}; the state of step {report.best_step} \
+was kept.
+
+## How well it does
+
+Reconstruction is of the items held out, codes are of all.
+
+| figure | value |
+|---|---|
+{figures}
+"""
+    save_module(module, folder, {"modality": "quantiser", "codes": asdict(module.codes)}, spec.weights, card)
+
+
+def load_quantiser(folder: Path) -> Quantiser:
+    """Read a quantiser's folder.
+
+    Raises:
+        EncoderLoadError: not one, pickled weights, or weights that are not what its record says.
+    """
+    require_weights(folder)
+    try:
+        module = Quantiser(Codes(**read_record(folder)["codes"]))
+    except (KeyError, TypeError) as error:
+        raise EncoderLoadError(f"{folder}: tower.json is not that of a quantiser; train it again") from error
+    load_state(module, folder / WEIGHTS)
+    return module.eval()
+
+
+def load_generator(folder: Path, trie: IdTrie) -> SemanticIdModel:
+    """Read the folder of a model that writes semantic ids.
+
+    Args:
+        trie: the ids it was trained on, in the order of its items.
+
+    Raises:
+        EncoderLoadError: not one, other ids, pickled weights, or weights that are not what its record says.
+    """
+    require_weights(folder)
+    record = read_record(folder)
+    try:
+        shape, sizes = Shape(**record["shape"]), tuple(record["sizes"])
+    except (KeyError, TypeError) as error:
+        raise EncoderLoadError(f"{folder}: tower.json is not that of a semantic id model; train it again") from error
+    if sizes != trie.sizes:
+        raise EncoderLoadError(f"{folder}: was trained on ids of {sizes} codes, not {trie.sizes}; give it its own ids")
+    module = SemanticIdModel(trie, shape)
+    load_state(module, folder / WEIGHTS)
+    return module.eval()

@@ -1,0 +1,93 @@
+"""A model that writes the semantic id of the next item, code by code, and only ids that exist.
+
+A causal transformer reads the items; from its state a small network writes one code after the other (the two-stage
+design of Lee et al., CVPR 2022). As semantic ids of a recommender: Rajput et al., NeurIPS 2023.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from encoders.semantic.trie import IdTrie
+from encoders.towers.history import HistoryTransformer, Shape
+
+
+class SemanticIdModel(nn.Module):
+    """Histories of item numbers (1 …, 0 is padding) to the codes of what comes next.
+
+    Args:
+        trie: the ids of all items, by number.
+        shape: sizes of the transformer; causal.
+    """
+
+    ids: Tensor
+
+    def __init__(self, trie: IdTrie, shape: Shape) -> None:
+        super().__init__()
+        self.trie, self.shape = trie, shape
+        self.register_buffer("ids", torch.from_numpy(trie.ids), persistent=False)
+        self.read = nn.ModuleList(nn.Embedding(size, shape.hidden) for size in trie.sizes)
+        self.written = nn.ModuleList(nn.Embedding(size, shape.hidden) for size in trie.sizes[:-1])
+        for table in [*self.read, *self.written]:
+            nn.init.normal_(table.weight, std=0.02)
+        self.history = HistoryTransformer(shape)
+        self.depth = nn.ModuleList(_head(shape, size) for size in trie.sizes)
+
+    def states(self, items: Tensor) -> Tensor:
+        """Numbers int64 [n, length], padded on the left → states float32 [n, length, hidden]."""
+        there = items > 0
+        codes = self.ids[(items - 1).clamp(min=0)]
+        steps = torch.stack([table(codes[..., level]) for level, table in enumerate(self.read)]).sum(dim=0)
+        states: Tensor = self.history(steps * there.unsqueeze(-1), there)
+        return states
+
+    def loss(self, windows: Tensor) -> Tensor:
+        """Mean over steps of the cross-entropy of the next item's id, all its codes together.
+
+        Args:
+            windows: int64 [n, steps + 1], padded with 0 on the left.
+        """
+        inputs, targets = windows[:, :-1], windows[:, 1:]
+        asked = (inputs > 0) & (targets > 0)
+        state, codes = self.states(inputs)[asked], self.ids[targets[asked] - 1]
+        total = torch.zeros((), device=state.device)
+        for level in range(len(self.trie.sizes)):
+            total = total + functional.cross_entropy(self.depth[level](state), codes[:, level])
+            if level < len(self.written):
+                state = state + self.written[level](codes[:, level])
+        return total
+
+    @torch.no_grad()
+    def generate(self, items: Tensor, beams: int) -> tuple[Tensor, Tensor]:
+        """Beam search over the ids that exist.
+
+        Args:
+            items: histories, int64 [n, length], padded with 0 on the left.
+            beams: ids kept at each level, and found in the end.
+
+        Returns:
+            Item numbers from 0 on, int64 [n, beams], best first, -1 where there are fewer ids; log-probabilities
+            float32 [n, beams]. With `beams` at least the number of items the ranking is exact.
+        """
+        state = self.states(items)[:, -1]
+        rows = len(state)
+        node = torch.zeros(rows, 1, dtype=torch.int64, device=state.device)
+        score = torch.zeros(rows, 1, device=state.device)
+        state = state.unsqueeze(1)
+        for level, size in enumerate(self.trie.sizes):
+            children = self.trie.children[level].to(state.device)
+            following = children[node.clamp(min=0)].masked_fill((node < 0).unsqueeze(-1), -1)
+            chances = torch.log_softmax(self.depth[level](state), dim=-1).masked_fill(following < 0, -torch.inf)
+            scores = (score.unsqueeze(-1) + chances).flatten(1)
+            score, picked = scores.topk(min(beams, scores.shape[1]), dim=1)
+            node = following.flatten(1).gather(1, picked)
+            if level < len(self.written):
+                kept = (picked // size).unsqueeze(-1).expand(-1, -1, state.shape[-1])
+                state = state.gather(1, kept) + self.written[level](picked % size)
+        return node.masked_fill(score == -torch.inf, -1), score
+
+
+def _head(shape: Shape, size: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(shape.hidden, 2 * shape.hidden), nn.GELU(), nn.Linear(2 * shape.hidden, size))
