@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -12,10 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
 
 from connector import Connector
-from connector.cli.app import app
+from connector.cli import run
 from connector.errors import QueryError
 from examples.demo.sounds import captioned_sounds
 from tests.media_files import film
@@ -72,27 +73,33 @@ def clips(media: Path) -> pa.Table:
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Exports that these tests provoke stay in a folder of theirs, and happen once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Connector, pa.Table]]:
     root = tmp_path_factory.mktemp("clips")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        (root / "media").mkdir()
-        table = clips(root / "media")
-        with Connector(write_repository(root / "shop")) as connector:
-            assert set(connector.apply().encoders.values()) == {"published"}
-            report = connector.ingest(table, entity="clip", media_root=root / "media")
-            assert {name: view.written for name, view in report.views.items()} == {"clip_sound": 37, "clip_film": 8}
-            assert report.dead_letters == 4
-        # Before the store is opened again: one process at a time has it.
-        (root / "query.wav").write_bytes(table["audio"][11].as_py())
-        asked = ["search", "clip_sound", "--audio", str(root / "query.wav"), "-k", "2", "--repo", str(root / "shop")]
-        done = CliRunner().invoke(app, [*asked, "--json"])
-        assert done.exit_code == 0, done.output
-        (root / "found.json").write_text(done.stdout)
-        with Connector(root / "shop") as connector:
-            yield connector, table
+    (root / "media").mkdir()
+    table = clips(root / "media")
+    with Connector(write_repository(root / "shop")) as connector:
+        assert set(connector.apply().encoders.values()) == {"published"}
+        report = connector.ingest(table, entity="clip", media_root=root / "media")
+        assert {name: view.written for name, view in report.views.items()} == {"clip_sound": 37, "clip_film": 8}
+        assert report.dead_letters == 4
+    # Before the store is opened again: one process at a time has it.
+    (root / "query.wav").write_bytes(table["audio"][11].as_py())
+    asked = ["search", "clip_sound", "--audio", str(root / "query.wav"), "-k", "2", "--repo", str(root / "shop")]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert run([*asked, "--json"]) == 0
+    (root / "found.json").write_text(printed.getvalue())
+    with Connector(root / "shop") as connector:
+        yield connector, table
 
 
 @pytest.fixture(scope="module")
@@ -164,8 +171,7 @@ def test_the_command_takes_files(commanded: list[dict[str, Any]]) -> None:
 
 @pytest.mark.real_data
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}; CONNECTOR_DATA names it")
-def test_spoken_digits_and_signs_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_spoken_digits_and_signs_are_found(tmp_path: Path) -> None:
     digits = pq.read_table(DATA / "spoken_digits" / "clips.parquet")
     signs = pq.read_table(DATA / "signs" / "clips.parquet").slice(0, 4)
     stored, asked = digits.take(list(range(0, len(digits), 4))), digits.take(list(range(2, len(digits), 20)))
