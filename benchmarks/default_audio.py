@@ -132,6 +132,7 @@ def card_figures(by_speaker: dict[str, dict[str, float]], sounds: dict[str, floa
             "Spoken digits (Free Spoken Digit Dataset, CC BY-SA 4.0; 480 clips of 4 speakers). For each speaker the",
             "whole job was run once more without that speaker, and then asked about that speaker's clips alone. The",
             "weights that ship were trained on all four, so these figures are of the method, not of these weights.",
+            "The rows held out above are no such test: other speeds of the same clips were trained on.",
             "",
             "| speaker left out | nearest clip of another: same digit | the same by log-mel | clip → its word |",
             "|---|---|---|---|",
