@@ -17,7 +17,7 @@ help:
 	@echo "make test                                           style, types and every test, on real servers"
 	@echo "make torture                                        the fault tests at fifty seeded points each; hours"
 	@echo "make bench [SUITE=search]                           speed, each figure beside its baseline"
-	@echo "make pretrain-defaults                              train the shipped image encoder again"
+	@echo "make pretrain-defaults                              train the shipped encoders again"
 	@echo "make clean                                          remove what the above made, environments included"
 
 $(MAIN)/.ready: pyproject.toml constraints.txt

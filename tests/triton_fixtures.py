@@ -146,7 +146,7 @@ def probe_client(probe_server: LocalTriton, probe_settings: TritonSettings) -> I
 
 @pytest.fixture(scope="session")
 def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped encoders and tiny ones: `tiny_text` versions 1 and 2, `tiny_image` 3, `tiny_sequence` 1."""
+    """The shipped encoders and tiny ones: `tiny_text` 1 and 2, `tiny_image` 3, `tiny_sequence`, `tiny_audio` 1."""
     from connector.serving import publish
     from encoders import default_contract
     from tests.unit.encoders import tiny_models
@@ -162,6 +162,7 @@ def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         publish(repository, tiny_models.bert(sources / "wider", hidden_size=64), name="tiny_text", version=2)
         publish(repository, tiny_models.vit(sources / "vit"), name="tiny_image", version=3)
         publish(repository, tiny_models.sequence(sources / "sequence"), name="tiny_sequence", version=1)
+        publish(repository, tiny_models.audio(sources / "waves"), name="tiny_audio", version=1)
     return repository
 
 

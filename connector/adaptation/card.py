@@ -16,15 +16,17 @@ def write_card(spec: ContrastiveSpec, report: PretrainReport, *, title: str = "I
     sources = "\n".join(f"- `{Path(source.path).name}`: {', '.join(source.text)}" for source in spec.pairs)
     figures = "\n".join(f"| {name} | {value:.3f} |" for name, value in report.metrics.items())
     tower = spec.tower.model_dump(exclude={"kind"})
+    kind = "pretrained" if spec.tower.kind == "pretrained" else "new"
+    what = spec.pairs[0].what
     settings = ", ".join(f"{name} {value}" for name, value in tower.items())
     return f"""# {title}
 
-A {spec.tower.kind} image tower ({settings}), trained by symmetric InfoNCE towards the locked vectors of the text
+A {kind} {spec.medium} tower ({settings}), trained by symmetric InfoNCE towards the locked vectors of the text
 encoder `{spec.text_encoder}`. Load it with `encoders.load(folder)`.
 
 ## Trained on
 
-{report.pairs} pairs of picture and words, {report.held_out} held out:
+{report.pairs} pairs of {what} and words, {report.held_out} held out:
 
 {sources}
 

@@ -1,4 +1,4 @@
-"""The contrastive job: pictures are drawn towards the vectors of their words, in a locked text space."""
+"""The contrastive job: pictures, or sounds, are drawn towards the vectors of their words, in a locked text space."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from connector.adaptation.mediums import Medium
     from connector.adaptation.pairs import PairSet
+    from encoders.towers.audio import AudioTower
     from encoders.towers.image import ImageTower
 
 TOWER = "tower"
@@ -80,28 +82,25 @@ def pretrain_contrastive(
     import encoders
     from connector.adaptation.bar import TrainingBar
     from connector.adaptation.card import write_card
+    from connector.adaptation.mediums import medium_of
     from connector.adaptation.pairs import read_pairs
     from connector.adaptation.processes import choose_device
     from connector.adaptation.sampler import split
     from connector.adaptation.towers import build_tower
     from connector.adaptation.trainer import Trainer
-    from encoders.media.image import ImageLimits, pixels_of
 
     out, device = Path(spec.out), choose_device(spec.device)
     with encoders.load(spec.text_encoder, modality="text") as text:
         torch.manual_seed(spec.seed)
-        tower = build_tower(spec.tower, text.contract.dimension, (text.contract.hash,))
-        limits = ImageLimits()
-        preprocessing = tower.preprocessing
+        tower = build_tower(spec.tower, text.contract.dimension, (text.contract.hash,), spec.medium)
+        medium = medium_of(spec, tower, device)
         with TrainingBar("reading pairs", None, show=show) as bar:
-            pairs = read_pairs(
-                spec.pairs, lambda b: pixels_of(b, preprocessing, limits), tower.image_size, out / "cache", bar.advance
-            )
+            pairs = read_pairs(spec.pairs, medium.decode, medium.shape, out / "cache", bar.advance, medium.dtype)
         vectors = _encode(text, pairs.texts, show)
     train_rows, held_rows = split(len(pairs), spec.validation, spec.seed)
     if len(train_rows) < 2:
         raise TrainingError(f"{len(train_rows)} usable pairs are too few to learn from; at least 2 are needed")
-    job = _Job(spec, tower, pairs, vectors, train_rows, held_rows, device)
+    job = _Job(spec, tower, medium, pairs, vectors, train_rows, held_rows, device)
     steps = job.steps
     with TrainingBar("training", steps, show=show) as bar:
         trainer = Trainer(job.module, job.loss_of, job.evaluate, job.plan(), out, bar.notice)
@@ -146,7 +145,8 @@ class _Job:
     def __init__(
         self,
         spec: ContrastiveSpec,
-        tower: ImageTower,
+        tower: ImageTower | AudioTower,
+        medium: Medium,
         pairs: PairSet,
         vectors: NDArray[np.float32],
         train_rows: NDArray[np.int64],
@@ -158,7 +158,7 @@ class _Job:
 
         from connector.adaptation.sampler import MixedBatches
 
-        self._spec, self._tower, self._pairs, self._device = spec, tower, pairs, device
+        self._spec, self._tower, self._medium, self._pairs, self._device = spec, tower, medium, pairs, device
         self._vectors = torch.from_numpy(vectors)
         self._held = held_rows if len(held_rows) else train_rows[:256]
         weights = [source.weight for source in spec.pairs]
@@ -170,10 +170,6 @@ class _Job:
         module: Any = self.module
         module.to(device, memory_format=torch.channels_last)
         self._log_scale = log_scale
-        shape = (1, 3, 1, 1)
-        self._mean = torch.tensor(tower.preprocessing.mean, device=device).view(shape)
-        self._std = torch.tensor(tower.preprocessing.std, device=device).view(shape)
-        self._range = 255 * tower.preprocessing.scale
 
     @property
     def steps(self) -> int | None:
@@ -189,7 +185,6 @@ class _Job:
     def loss_of(self, step: int) -> Tensor:
         import torch
 
-        from connector.adaptation.augment import augment
         from connector.adaptation.losses import info_nce, same_meaning
 
         rows = self._batches.rows_of(step)
@@ -198,9 +193,7 @@ class _Job:
         texts = np.asarray(
             [(ids := self._pairs.text_ids[row])[int(draw * len(ids))] for row, draw in zip(rows, draws, strict=True)]
         )
-        pictures = self._pictures(rows)
-        pictures = augment(pictures, self._tower.image_size, self._spec.augmentation, generator)
-        images = self._tower(self._normalise(pictures))
+        images = self._tower(*self._medium.inputs(self._pairs.pictures.take(rows), generator))
         same = same_meaning(torch.from_numpy(texts), torch.from_numpy(self._pairs.groups[rows])).to(self._device)
         words = self._vectors[torch.from_numpy(texts)].to(self._device)
         return info_nce(images, words, self._log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp(), same)
@@ -216,27 +209,15 @@ class _Job:
         _, distinct = np.unique(first, return_index=True)
         words, word_groups = self._vectors[torch.from_numpy(first[distinct])], groups[torch.from_numpy(distinct)]
         figures: dict[str, float] = {}
+        forth, back = f"{self._medium.name}_to_text", f"text_to_{self._medium.name}"
         for k in (1, 5, 10):
-            figures[f"image_to_text/recall@{k}"] = retrieval_recall(images, words, groups, word_groups, k)
-            figures[f"text_to_image/recall@{k}"] = retrieval_recall(words, images, word_groups, groups, k)
-        return {METRIC: (figures["image_to_text/recall@1"] + figures["text_to_image/recall@1"]) / 2, **figures}
+            figures[f"{forth}/recall@{k}"] = retrieval_recall(images, words, groups, word_groups, k)
+            figures[f"{back}/recall@{k}"] = retrieval_recall(words, images, word_groups, groups, k)
+        return {METRIC: (figures[f"{forth}/recall@1"] + figures[f"{back}/recall@1"]) / 2, **figures}
 
     def _encode(self, rows: NDArray[np.int64]) -> Tensor:
         import torch
 
         self.module.eval()
-        return torch.cat(
-            [self._tower(self._normalise(self._pictures(rows[i : i + 128]))).cpu() for i in range(0, len(rows), 128)]
-        )
-
-    def _pictures(self, rows: NDArray[np.int64]) -> Tensor:
-        import torch
-
-        pixels = torch.from_numpy(self._pairs.pictures.take(rows)).to(self._device)
-        return pixels.permute(0, 3, 1, 2).float() / 255
-
-    def _normalise(self, pictures: Tensor) -> Tensor:
-        import torch
-
-        scaled = (pictures * self._range - self._mean) / self._std
-        return scaled.contiguous(memory_format=torch.channels_last)
+        parts = [self._pairs.pictures.take(rows[start : start + 128]) for start in range(0, len(rows), 128)]
+        return torch.cat([self._tower(*self._medium.inputs(part, None)).cpu() for part in parts])

@@ -1,4 +1,4 @@
-"""Pictures with words, out of Parquet: decoded, rendered and numbered, with the rows that cannot be used counted."""
+"""Pictures or sounds with words, out of Parquet: decoded, rendered, numbered; rows that cannot be used are counted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from connector.errors import TrainingError
 
 READ_ROWS = 256
 
-Decode = Callable[[Any], NDArray[np.uint8]]
+Decode = Callable[[Any], NDArray[Any]]
 
 
 @dataclass
@@ -27,7 +27,7 @@ class PairSet:
     """All pairs of a job.
 
     Attributes:
-        pictures: uint8 [rows, side, side, 3], mapped from disk.
+        pictures: the decoded rows, uint8 [rows, side, side, 3] for pictures, mapped from disk.
         texts: the distinct words.
         text_ids: per row, the numbers in `texts` of its renderings; int64 arrays of at least one.
         groups: int64 [rows], equal where rows show the same thing.
@@ -49,15 +49,17 @@ class PairSet:
 def read_pairs(
     sources: tuple[PairSource, ...],
     decode: Decode,
-    side: int,
+    shape: tuple[int, ...],
     cache: Path,
     on_rows: Callable[[int], None] | None = None,
+    dtype: type = np.uint8,
 ) -> PairSet:
     """Read every source, `READ_ROWS` rows at a time.
 
     Args:
-        decode: picture bytes → uint8 [side, side, 3]; raises ValueError for one that cannot be used.
-        cache: folder that keeps the decoded pictures.
+        decode: file bytes → one row; raises ValueError for one that cannot be used.
+        shape, dtype: of a row, [side, side, 3] for pictures.
+        cache: folder that keeps the decoded rows.
 
     Raises:
         TrainingError: a file or column that is not there, or not one usable pair.
@@ -68,12 +70,13 @@ def read_pairs(
             raise TrainingError(f"{source.path}: no such file")
     cache.mkdir(parents=True, exist_ok=True)
     path = cache / "pictures.arrow"
-    write_pictures(path, reader.batches(), side)
+    write_pictures(path, reader.batches(), shape, dtype)
     if not reader.groups:
         reasons = "; ".join(f"{reason} ({rows} rows)" for reason, rows in reader.skipped.most_common(3))
-        raise TrainingError(f"not one usable pair of picture and words: {reasons or 'the files hold no rows'}")
+        what = " or ".join(sorted({source.what for source in sources}))
+        raise TrainingError(f"not one usable pair of {what} and words: {reasons or 'the files hold no rows'}")
     return PairSet(
-        pictures=PictureFile(path, side),
+        pictures=PictureFile(path, shape, dtype),
         texts=list(reader.texts),
         text_ids=reader.text_ids,
         groups=np.asarray(reader.groups, np.int64),
@@ -92,7 +95,7 @@ class _Reader:
         self.skipped: Counter[str] = Counter()
         self._group_numbers: dict[tuple[Any, ...], int] = {}
 
-    def batches(self) -> Iterator[NDArray[np.uint8]]:
+    def batches(self) -> Iterator[NDArray[Any]]:
         for index, source in enumerate(self._sources):
             for batch in _rows_of(source):
                 pictures = [p for p in (self._add(index, source, row) for row in batch) if p is not None]
@@ -100,15 +103,15 @@ class _Reader:
                 if pictures:
                     yield np.stack(pictures)
 
-    def _add(self, index: int, source: PairSource, row: dict[str, Any]) -> NDArray[np.uint8] | None:
+    def _add(self, index: int, source: PairSource, row: dict[str, Any]) -> NDArray[Any] | None:
         words = _render(source, row)
         if not words:
             self.skipped["no words"] += 1
             return None
         try:
-            picture = self._decode(row[source.image])
+            picture = self._decode(row[source.column])
         except ValueError as error:
-            self.skipped[f"picture: {error}"[:160]] += 1
+            self.skipped[f"{source.what}: {error}"[:160]] += 1
             return None
         self.rows[index].append(len(self.groups))
         self.text_ids.append(np.asarray([self.texts.setdefault(text, len(self.texts)) for text in words], np.int64))
@@ -128,7 +131,7 @@ def _render(source: PairSource, row: dict[str, Any]) -> list[str]:
 
 
 def _rows_of(source: PairSource) -> Iterator[list[dict[str, Any]]]:
-    names = [source.image, *source.group, *(name for template in source.text for name in columns_of(template))]
+    names = [source.column, *source.group, *(name for template in source.text for name in columns_of(template))]
     try:
         with pq.ParquetFile(source.path) as file:
             missing = [name for name in dict.fromkeys(names) if name not in file.schema_arrow.names]

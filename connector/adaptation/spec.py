@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from connector.adaptation.run_spec import Record, RunSpec
+from connector.adaptation.sound_spec import NewAudioTower
 from connector.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 
 
 class PairSource(Record):
-    """One Parquet file of pictures with words.
+    """One Parquet file of pictures, or of sounds, with words.
 
     Attributes:
         path: the file; relative paths count from the spec's folder.
         image: column of encoded picture bytes.
+        audio: column of encoded sound bytes; sounds are trained on where it is given.
         text: templates over the columns, e.g. `a photo of a {label}`; one is drawn each time a row is used, the
             first is the one validated on.
         group: columns that say which rows show the same thing; rows of one group are never each other's negatives.
@@ -30,9 +32,25 @@ class PairSource(Record):
 
     path: str
     image: str = "image"
+    audio: str | None = None
     text: tuple[str, ...] = Field(min_length=1)
     group: tuple[str, ...] = ()
     weight: float | None = Field(None, gt=0)
+
+    @property
+    def medium(self) -> Literal["image", "audio"]:
+        """What its rows are."""
+        return "image" if self.audio is None else "audio"
+
+    @property
+    def what(self) -> str:
+        """One of them, for people."""
+        return "picture" if self.audio is None else "sound"
+
+    @property
+    def column(self) -> str:
+        """The column of file bytes."""
+        return self.audio or self.image
 
     @field_validator("text")
     @classmethod
@@ -65,7 +83,7 @@ class NewTower(Record):
 
 
 class PretrainedTower(Record):
-    """An image encoder to train further.
+    """An encoder of pictures or sounds to train further.
 
     Attributes:
         source: folder (Hugging Face or tower) or Hugging Face id.
@@ -107,10 +125,25 @@ class ContrastiveSpec(RunSpec):
     job: Literal["contrastive"] = "contrastive"
     pairs: tuple[PairSource, ...] = Field(min_length=1)
     text_encoder: str = "text"
-    tower: Annotated[NewTower | PretrainedTower, Field(discriminator="kind")] = NewTower()
+    tower: Annotated[NewTower | NewAudioTower | PretrainedTower, Field(discriminator="kind")] = NewTower()
     augmentation: Augmentation = Augmentation()
     temperature: float = Field(0.07, ge=0.01, le=1)
     validation: float = Field(0.05, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_medium(self) -> ContrastiveSpec:
+        mediums = {source.medium for source in self.pairs}
+        needed = {"new": "image", "new_audio": "audio"}.get(self.tower.kind)
+        if len(mediums) > 1 or (needed is not None and mediums != {needed}):
+            raise ValueError(
+                f"pairs are of {' and '.join(sorted(mediums))}; tower {self.tower.kind} takes {needed or 'one kind'}"
+            )
+        return self
+
+    @property
+    def medium(self) -> Literal["image", "audio"]:
+        """What is trained on."""
+        return self.pairs[0].medium
 
     def located(self, base: Path) -> ContrastiveSpec:
         """The same spec, its relative paths counted from `base`."""

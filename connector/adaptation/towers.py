@@ -1,24 +1,37 @@
-"""The image tower that a job trains: built new, or taken from a folder."""
+"""The tower that a job trains: built new, or taken from a folder."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from connector.adaptation.sound_spec import NewAudioTower
 from connector.adaptation.spec import NewTower, PretrainedTower
 
 if TYPE_CHECKING:
+    from encoders.towers.audio import AudioTower
     from encoders.towers.image import ImageTower
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def build_tower(spec: NewTower | PretrainedTower, dimension: int, aligned_with: tuple[str, ...]) -> ImageTower:
+def build_tower(
+    spec: NewTower | NewAudioTower | PretrainedTower,
+    dimension: int,
+    aligned_with: tuple[str, ...],
+    medium: str = "image",
+) -> ImageTower | AudioTower:
     """A tower whose vectors have `dimension` numbers; its random parts come from torch's seed.
 
     Raises:
         EncoderLoadError: a source that cannot be loaded.
     """
-    return _new(spec, dimension, aligned_with) if spec.kind == "new" else _pretrained(spec, dimension, aligned_with)
+    if spec.kind == "new":
+        return _new(spec, dimension, aligned_with)
+    if spec.kind == "new_audio":
+        from encoders.towers.audio import AudioTower
+
+        return AudioTower.small(dimension, widths=spec.hidden_sizes, depths=spec.depths, aligned_with=aligned_with)
+    return _pretrained(spec, dimension, aligned_with, medium)
 
 
 def _new(spec: NewTower, dimension: int, aligned_with: tuple[str, ...]) -> ImageTower:
@@ -43,14 +56,16 @@ def _new(spec: NewTower, dimension: int, aligned_with: tuple[str, ...]) -> Image
     )
 
 
-def _pretrained(spec: PretrainedTower, dimension: int, aligned_with: tuple[str, ...]) -> ImageTower:
+def _pretrained(
+    spec: PretrainedTower, dimension: int, aligned_with: tuple[str, ...], medium: str
+) -> ImageTower | AudioTower:
     from torch import nn
 
+    from encoders.registry import REGISTRY
     from encoders.source import resolve
-    from encoders.towers.image import ImageTower
 
-    found: Any = ImageTower.from_folder(resolve(spec.source, "image").path)
-    tower: ImageTower = found
+    found: Any = REGISTRY.tower_class(medium).from_folder(resolve(spec.source, medium).path)
+    tower: ImageTower | AudioTower = found
     if tower.dimension != dimension:
         # Another space needs another last layer; what lies before it is kept.
         tower.projection = None

@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
     @group.command("publish")
     def publish_encoder(
-        source: Annotated[str, typer.Argument(help="text, image, a Hugging Face id, or a folder.")],
+        source: Annotated[str, typer.Argument(help="text, image, audio, video, a Hugging Face id, or a folder.")],
         name: Annotated[str, typer.Option(help="Name of the encoder, and of the Triton model.")],
         version: Annotated[int, typer.Option(min=1, help="Version of the encoder.")] = 1,
         repo: RepoOption = Path(),

@@ -27,6 +27,8 @@ def register(app: typer.Typer) -> None:
         spaces: Annotated[list[str], typer.Argument(help="Spaces to search, each as NAME or NAME=WEIGHT.")],
         text: Annotated[str | None, typer.Option("--text", "-t", help="Words to look for.")] = None,
         image: Annotated[Path | None, typer.Option("--image", "-i", help="Picture to look for.")] = None,
+        audio: Annotated[Path | None, typer.Option("--audio", help="Sound to look for.")] = None,
+        video: Annotated[Path | None, typer.Option("--video", help="Film to look for.")] = None,
         item: Annotated[
             str | None, typer.Option("--item", help="Key of a stored item to look for others like it.")
         ] = None,
@@ -44,7 +46,7 @@ def register(app: typer.Typer) -> None:
         repo: RepoOption = Path(),
         as_json: JsonOption = False,
     ) -> None:
-        """Search one space or several: by words, a picture, a stored item or a vector."""
+        """Search one space or several: by words, a picture, a sound, a film, a stored item or a vector."""
         weights = _weights(spaces)
         params = {name: _number(value) for name, value in pairs(param or [], "--param").items()}
         ready = None if vector is None else _vector(vector)
@@ -54,6 +56,8 @@ def register(app: typer.Typer) -> None:
                 weights,
                 text=text,
                 image=image,
+                audio=audio,
+                video=video,
                 vector=ready,
                 item_id=item,
                 k=k,

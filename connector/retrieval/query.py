@@ -23,7 +23,7 @@ class Query:
 
     Attributes:
         weights: the spaces to search and what each weighs in the fusion, > 0.
-        raw: raw inputs by modality (`text`: str, `image`: file bytes).
+        raw: raw inputs by modality (`text`: str, `image`, `audio`, `video`: file bytes).
         vector: float32 [dimension], or None.
         item: key of a stored item whose own vectors are the query, or None.
         k: hits wanted, 1 … 10,000.
@@ -50,6 +50,8 @@ def build_query(
     *,
     text: str | None = None,
     image: bytes | str | Path | None = None,
+    audio: bytes | str | Path | None = None,
+    video: bytes | str | Path | None = None,
     vector: ArrayLike | None = None,
     item_id: Key | None = None,
     k: int = 20,
@@ -59,7 +61,7 @@ def build_query(
     fields: Sequence[str] | None = None,
     search_params: Mapping[str, Any] | None = None,
     max_text_bytes: int = 256 * 1024,
-    max_image_bytes: int = 32 * 1024 * 1024,
+    max_media_bytes: int = 32 * 1024 * 1024,
 ) -> Query:
     """Check the arguments of a search.
 
@@ -69,13 +71,14 @@ def build_query(
     raw: dict[str, str | bytes] = {}
     if text is not None:
         raw["text"] = _text(text, max_text_bytes)
-    if image is not None:
-        raw["image"] = _image(image, max_image_bytes)
+    for modality, content in (("image", image), ("audio", audio), ("video", video)):
+        if content is not None:
+            raw[modality] = _media(modality, content, max_media_bytes)
     kinds = [name for name, given in (("vector", vector), ("item_id", item_id)) if given is not None]
     if len(kinds) + bool(raw) != 1:
         given = [*raw, *kinds]
         raise QueryError(
-            "give one query: text= and/or image=, or vector=, or item_id=; "
+            "give one query: text=, image=, audio= and/or video=, or vector=, or item_id=; "
             + (f"given together: {', '.join(given)}" if given else "none was given")
         )
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
@@ -129,26 +132,26 @@ def _text(text: str, limit: int) -> str:
     return text
 
 
-def _image(image: bytes | str | Path, limit: int) -> bytes:
-    if isinstance(image, bytes | bytearray | memoryview):
-        data = bytes(image)
+def _media(kind: str, content: bytes | str | Path, limit: int) -> bytes:
+    if isinstance(content, bytes | bytearray | memoryview):
+        data = bytes(content)
         if len(data) > limit:
-            raise QueryError(f"image has {len(data)} bytes, more than the {limit} of ingest.max_media_bytes")
-    elif isinstance(image, str | Path):
-        path = Path(image)
+            raise QueryError(f"{kind} has {len(data)} bytes, more than the {limit} of ingest.max_media_bytes")
+    elif isinstance(content, str | Path):
+        path = Path(content)
         try:
             with path.open("rb") as file:
                 data = file.read(limit + 1)
         except (OSError, ValueError) as error:
             raise QueryError(
-                f"image {str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}"
+                f"{kind} {str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}"
             ) from error
         if len(data) > limit:
-            raise QueryError(f"image {str(path)!r} is larger than the {limit} bytes of ingest.max_media_bytes")
+            raise QueryError(f"{kind} {str(path)!r} is larger than the {limit} bytes of ingest.max_media_bytes")
     else:
-        raise QueryError(f"image must be the bytes of a file or a path, not {type(image).__name__}")
+        raise QueryError(f"{kind} must be the bytes of a file or a path, not {type(content).__name__}")
     if not data:
-        raise QueryError("image is empty")
+        raise QueryError(f"{kind} is empty")
     return data
 
 

@@ -48,7 +48,7 @@ def publish(
     A version folder appears whole or not at all. A running server takes it up at its next start or reload.
 
     Args:
-        source: what `encoders.load` takes: `text`, `image`, a Hugging Face id, or a folder.
+        source: what `encoders.load` takes: a shipped default's name, a Hugging Face id, or a folder.
         replace_other: put it in the place of another encoder of this name and version; for versions under development
             whose vectors nobody has stored.
 
@@ -181,8 +181,9 @@ def _exported(source: str | Path, name: str, version: int) -> EncoderFolder:
 def _known_contract(source: str | Path, name: str, version: int) -> EncoderContract | None:
     """Contract of a shipped default, which is known without loading anything."""
     from encoders import default_contract
+    from encoders.source import DEFAULTS
 
-    if not isinstance(source, str) or source not in ("text", "image"):
+    if not isinstance(source, str) or source not in DEFAULTS:
         return None
     with suppress(EncoderLoadError):
         return default_contract(source).renamed(name, version)

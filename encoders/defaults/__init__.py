@@ -14,7 +14,7 @@ from encoders.files import write_bytes
 
 
 def default_contract(name: str) -> EncoderContract:
-    """Contract of the shipped encoder `text` or `image`.
+    """Contract of the shipped encoder `text`, `image`, `audio` or `video`.
 
     Raises:
         EncoderLoadError: there is none of that name.
@@ -36,7 +36,7 @@ def write_contract(tower_folder: str | Path, name: str) -> EncoderContract:
 
     Args:
         tower_folder: the weights (`encoders/weights/image`, say).
-        name: `text` or `image`.
+        name: of the encoder.
     """
     from encoders.exporting import contract_of, open_tower
     from encoders.source import Source

@@ -13,6 +13,7 @@ import encoders
 from connector.testing.encoder_suite import EncoderSuite, Vectors
 from encoders import Encoder
 from encoders.source import default_folder
+from tests.media_files import film, sound
 
 TEXTS = [
     "sour green apple",
@@ -118,3 +119,62 @@ class TestDefaultImage(EncoderSuite):
 
     def test_the_contract_is_the_tracked_one(self, encoder: Encoder) -> None:
         assert encoder.contract == encoders.default_contract("image")
+
+
+class TestDefaultAudio(EncoderSuite):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def encoder(cls, private_cache: None) -> Iterator[Encoder]:
+        with encoders.load("audio", runtime="onnx") as encoder:
+            yield encoder
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def valid_inputs(cls) -> list[bytes]:
+        kinds = ("wav", "flac", "mp3", "vorbis")
+        return [sound(kind, seconds=0.5 + n / 3, hertz=200.0 * 2**n) for n, kind in enumerate(kinds)]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bad_inputs(cls, valid_inputs: list[bytes]) -> list[object]:
+        return [None, b"", b"no sound", "tone", valid_inputs[0][:-300], shapes("PNG", "red", (8, 8))]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def reference(cls, valid_inputs: list[bytes]) -> Vectors:
+        """The same weights on torch, decoded in this process."""
+        with encoders.load("audio", runtime="torch", isolate=False) as encoder:
+            return encoder.encode(valid_inputs)
+
+    def test_the_contract_is_the_tracked_one(self, encoder: Encoder) -> None:
+        assert encoder.contract == encoders.default_contract("audio")
+
+
+class TestDefaultVideo(EncoderSuite):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def encoder(cls, private_cache: None) -> Iterator[Encoder]:
+        with encoders.load("video", runtime="onnx") as encoder:
+            yield encoder
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def valid_inputs(cls) -> list[bytes]:
+        return [film(frames=12), film("webm", frames=30, seed=2), film("avi", frames=5, size=(64, 64), seed=3)]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bad_inputs(cls, valid_inputs: list[bytes]) -> list[object]:
+        return [None, b"", b"no film", "film", valid_inputs[0][:-300], sound()]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def reference(cls, valid_inputs: list[bytes]) -> Vectors:
+        """The same weights on torch, decoded in this process."""
+        with encoders.load("video", runtime="torch", isolate=False) as encoder:
+            return encoder.encode(valid_inputs)
+
+    def test_the_contract_is_the_tracked_one(self, encoder: Encoder) -> None:
+        assert encoder.contract == encoders.default_contract("video")
+        encoders.require_shared_space(encoder.contract, encoders.default_contract("text"))
+        encoders.require_shared_space(encoder.contract, encoders.default_contract("image"))

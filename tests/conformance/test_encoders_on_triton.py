@@ -14,9 +14,11 @@ from PIL import Image
 import encoders
 from connector.config import TritonSettings
 from connector.serving import LocalTriton, TritonClient
+from connector.serving.payloads import MAX_REQUEST_BYTES
 from connector.serving.repository import read_contract
 from connector.testing import EncoderSuite
 from encoders.base import Encoder
+from tests.media_files import film, sound
 from tests.triton_fixtures import shipped
 
 pytestmark = pytest.mark.triton
@@ -30,6 +32,16 @@ TEXTS = [
 ]
 BAD_TEXTS = [None, "", " \n", b"\xff\xfe", 3, "x" * 300_000, "\ud800"]
 BAD_PICTURES = [None, b"", b"no picture", "photo.jpg", 3.5]
+
+SOUNDS = [
+    sound(seconds=0.4, hertz=300),
+    sound("flac", seconds=1.1, hertz=900, rate=44_100, channels=2),
+    sound("mp3", seconds=2.0, hertz=500),
+    sound("vorbis", seconds=0.7, hertz=1_500),
+]
+BAD_SOUNDS = [None, b"", b"no sound", "clip.wav", 3.5, SOUNDS[0][:-500], film()]
+FILMS = [film(frames=12), film("webm", frames=30, seed=2), film("avi", frames=5, size=(64, 64), seed=3)]
+BAD_FILMS = [None, b"", b"no film", "film.mp4", 3.5, FILMS[0][:-500], SOUNDS[0]]
 
 
 def picture(width: int, height: int, kind: str, seed: int) -> bytes:
@@ -109,6 +121,30 @@ class ImageOnTriton(OnTriton):
         return [*BAD_PICTURES, valid_inputs[1][: len(valid_inputs[1]) // 2]]
 
 
+class AudioOnTriton(OnTriton):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def valid_inputs(cls) -> list[bytes]:
+        return SOUNDS
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bad_inputs(cls) -> list[Any]:
+        return BAD_SOUNDS
+
+
+class VideoOnTriton(OnTriton):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def valid_inputs(cls) -> list[bytes]:
+        return FILMS
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bad_inputs(cls) -> list[Any]:
+        return BAD_FILMS
+
+
 class TestTinyText(TextOnTriton):
     name = "tiny_text"
 
@@ -156,3 +192,24 @@ class TestShippedText(TextOnTriton):
 @pytest.mark.skipif("image" not in shipped(), reason="the weights of the shipped image encoder are not here")
 class TestShippedImage(ImageOnTriton):
     name = "image"
+
+
+class TestTinyAudio(AudioOnTriton):
+    """A network that takes waves, and is told what of them is real."""
+
+    name = "tiny_audio"
+
+
+@pytest.mark.skipif("audio" not in shipped(), reason="the weights of the shipped audio encoder are not here")
+class TestShippedAudio(AudioOnTriton):
+    name = "audio"
+
+    def test_a_sound_larger_than_a_request_is_encoded(self, encoder: Encoder) -> None:
+        large = sound("wav float", seconds=70.0, rate=48_000)
+        assert len(large) > MAX_REQUEST_BYTES
+        np.testing.assert_allclose(np.linalg.norm(encoder.encode([large, SOUNDS[0]]), axis=1), 1, atol=1e-3)
+
+
+@pytest.mark.skipif("video" not in shipped(), reason="the weights of the shipped image encoder are not here")
+class TestShippedVideo(VideoOnTriton):
+    name = "video"

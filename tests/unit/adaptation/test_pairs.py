@@ -32,7 +32,7 @@ def test_rows_words_and_groups(tmp_path: Path) -> None:
         PairSource(path=second, text=("{name}",), group=("id",)),
     )
     counted: list[int] = []
-    pairs = read_pairs(sources, decode, 2, tmp_path / "cache", counted.append)
+    pairs = read_pairs(sources, decode, (2, 2, 3), tmp_path / "cache", counted.append)
     assert len(pairs) == 3
     assert pairs.texts == ["cup", "a photo of a cup"]
     assert [ids.tolist() for ids in pairs.text_ids] == [[0, 1], [0, 1], [0]]
@@ -46,7 +46,7 @@ def test_rows_words_and_groups(tmp_path: Path) -> None:
 def test_pictures_over_several_batches(tmp_path: Path) -> None:
     count = 700
     path = write(tmp_path / "a.parquet", image=[bytes([i % 251 + 1]) for i in range(count)], name=["n"] * count)
-    pairs = read_pairs((PairSource(path=path, text=("{name}",)),), decode, 2, tmp_path)
+    pairs = read_pairs((PairSource(path=path, text=("{name}",)),), decode, (2, 2, 3), tmp_path)
     rows = np.asarray([699, 0, 256, 511, 512])
     assert pairs.pictures.take(rows)[:, 1, 1, 2].tolist() == [int(row) % 251 + 1 for row in rows]
 
@@ -63,11 +63,11 @@ def test_pictures_over_several_batches(tmp_path: Path) -> None:
 def test_nothing_to_learn_from(tmp_path: Path, columns: dict[str, list[object]], text: str, reason: str) -> None:
     path = write(tmp_path / "a.parquet", **columns)
     with pytest.raises(TrainingError, match=reason):
-        read_pairs((PairSource(path=path, text=(text,)),), decode, 2, tmp_path)
+        read_pairs((PairSource(path=path, text=(text,)),), decode, (2, 2, 3), tmp_path)
 
 
 def test_files_that_are_not_there_or_not_parquet(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 or not")
     for name, reason in (("a.parquet", "not readable as Parquet"), ("b.parquet", "no such file")):
         with pytest.raises(TrainingError, match=reason):
-            read_pairs((PairSource(path=str(tmp_path / name), text=("{name}",)),), decode, 2, tmp_path)
+            read_pairs((PairSource(path=str(tmp_path / name), text=("{name}",)),), decode, (2, 2, 3), tmp_path)

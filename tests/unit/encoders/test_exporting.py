@@ -146,14 +146,15 @@ def test_a_failed_export_leaves_nothing_and_keeps_what_was_there(bert_folder: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "encoder"]
 
 
-@pytest.mark.parametrize("name", ["text", "image"])
+@pytest.mark.parametrize("name", ["text", "image", "audio", "video"])
 def test_the_tracked_default_contract_is_what_its_weights_give(name: str) -> None:
     source = resolve(name)
     assert contract_of(source, open_tower(source), name, 1) == encoders.default_contract(name)
 
 
-def test_the_default_image_space_may_be_asked_by_default_text() -> None:
-    encoders.require_shared_space(encoders.default_contract("image"), encoders.default_contract("text"))
+@pytest.mark.parametrize("name", ["image", "audio", "video"])
+def test_the_default_spaces_may_be_asked_by_default_text(name: str) -> None:
+    encoders.require_shared_space(encoders.default_contract(name), encoders.default_contract("text"))
 
 
 def test_an_unknown_default_is_named() -> None:

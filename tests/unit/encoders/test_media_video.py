@@ -4,6 +4,7 @@ import io
 import struct
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -54,6 +55,28 @@ def test_a_single_frame_is_a_film() -> None:
 def test_sound_beside_the_film_does_no_harm() -> None:
     plain, loud = levels(film()), levels(film(sound=wave(seconds=2.0)[:, 0]))
     np.testing.assert_allclose(plain, loud, atol=1)
+
+
+def test_a_film_that_was_held_upright_is_turned() -> None:
+    stream = io.BytesIO()
+    with av.open(stream, mode="w", format="mp4") as container:
+        video: Any = container.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = 48, 32, "yuv420p"
+        array = np.full((32, 48, 3), 255, np.uint8)
+        array[:, :24] = 0
+        for _ in range(3):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(array, format="rgb24")))
+        container.mux(video.encode(None))
+    content = bytearray(stream.getvalue())
+    matrix = content.index(b"tkhd") + 4 + 40
+    content[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 32 << 16, 0, 1 << 30)
+    lying = film_inputs(stream.getvalue(), FOUR, LIMITS)["frames"][0]
+    assert (lying[:, :6] < 30).all()
+    assert (lying[:, 10:] > 225).all()
+    # A quarter turn clockwise brings the left to the top.
+    standing = film_inputs(bytes(content), FOUR, LIMITS)["frames"][0]
+    assert (standing[:6] < 30).all()
+    assert (standing[10:] > 225).all()
 
 
 def gif_header(width: int, height: int) -> bytes:

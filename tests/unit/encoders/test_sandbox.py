@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -149,6 +151,25 @@ def test_an_owner_that_forgets_to_close_leaves_no_process() -> None:
     del sandbox
     gc.collect()
     assert not children() - before
+
+
+def test_an_owner_that_is_killed_leaves_no_process() -> None:
+    program = (
+        "import sys, time, psutil; from tests.unit.encoders.test_sandbox import SHORT, SOUNDS, Sandbox; "
+        "sandbox = Sandbox(SOUNDS); sandbox.decode(SHORT); "
+        "print(*[child.pid for child in psutil.Process().children()], flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pids = [int(word) for word in owner.stdout.readline().split()]
+        owner.kill()
+    assert pids
+    for _ in range(200):
+        if not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids):
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail(f"decoding processes {pids} outlive their owner")
 
 
 def test_limits_that_are_unknown_are_refused_before_anything_is_decoded() -> None:

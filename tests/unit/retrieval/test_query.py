@@ -42,6 +42,10 @@ def test_spaces_of_weight_zero_are_left_out() -> None:
         ({"image": b""}, "empty"),
         ({"image": 3}, "bytes of a file or a path"),
         ({"image": "a\0b"}, "cannot be read"),
+        ({"audio": b""}, "audio is empty"),
+        ({"video": "no/such/film.mp4"}, "video 'no/such/film.mp4' cannot be read: No such file"),
+        ({"audio": [1, 2]}, "audio must be the bytes of a file or a path"),
+        ({"audio": b"wave", "item_id": "a"}, "given together: audio, item_id"),
         ({"vector": [[1.0], [2.0]]}, "flat"),
         ({"vector": []}, "flat"),
         ({"vector": ["a"]}, "numbers"),
@@ -62,13 +66,14 @@ def test_bad_weights(weights: dict[str, Any]) -> None:
         build_query(weights, text="x")
 
 
-def test_an_image_may_be_a_path(tmp_path: Path) -> None:
-    file = tmp_path / "photo.jpg"
+@pytest.mark.parametrize("kind", ["image", "audio", "video"])
+def test_media_may_be_a_path(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "media"
     file.write_bytes(b"jpeg")
-    assert build_query("a", image=file).raw == {"image": b"jpeg"}
-    assert build_query("a", image=str(file)).raw == {"image": b"jpeg"}
-    with pytest.raises(QueryError, match="max_media_bytes"):
-        build_query("a", image=file, max_image_bytes=3)
+    for content in (file, str(file), b"jpeg"):
+        assert build_query("a", **{kind: content}).raw == {kind: b"jpeg"}  # type: ignore[arg-type]
+        with pytest.raises(QueryError, match=f"{kind} .*max_media_bytes"):
+            build_query("a", **{kind: content}, max_media_bytes=3)  # type: ignore[arg-type]
 
 
 def test_a_folder_is_no_image(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_contracts_that_are_no_versions_of_one_model() -> None:
 
 
 def test_a_modality_without_a_sample_is_not_warmed_up() -> None:
-    assert not parse_config(render_config(replace(probe_contract(), modality="audio"))).model_warmup
+    assert not parse_config(render_config(replace(probe_contract(), modality="sequence"))).model_warmup
 
 
 @given(pooling=st.text(max_size=40), dimension=st.integers(1, 4096), batch=st.integers(1, 512))

@@ -1,0 +1,125 @@
+"""What a contrastive job does with its medium: pictures or sounds → arrays that are kept → a tower's inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from connector.adaptation.augment import augment
+from connector.adaptation.augment_sounds import augment_sounds
+from connector.adaptation.sound_spec import NewAudioTower, SoundAugmentation
+from connector.adaptation.spec import Augmentation, ContrastiveSpec
+from encoders.media.audio import AudioLimits, decode_sound
+from encoders.media.image import ImageLimits, pixels_of
+
+if TYPE_CHECKING:
+    from encoders.towers.audio import AudioTower
+    from encoders.towers.image import ImageTower
+
+# Of towers that were not told how much they train on.
+SECONDS = 4.0
+# What one decibel is in the units of a spectrogram.
+DECIBEL = {"natural": float(np.log(10) / 10), "log10": 0.1, "decibel": 1.0}
+
+
+class Medium(Protocol):
+    """One kind of media.
+
+    Attributes:
+        name: `image` or `audio`.
+        shape, dtype: of one decoded row as it is kept.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: type
+
+    def decode(self, content: Any) -> NDArray[Any]:
+        """File bytes → one row; raises ValueError for what cannot be used."""
+
+    def inputs(self, rows: NDArray[Any], generator: torch.Generator | None) -> tuple[Tensor, ...]:
+        """Rows [n, *shape] → the tower's inputs on its device, changed by `generator` where one is given."""
+
+
+def medium_of(spec: ContrastiveSpec, tower: Any, device: torch.device) -> Medium:
+    """The medium that a tower takes."""
+    from encoders.towers.audio import AudioTower
+
+    if not isinstance(tower, AudioTower):
+        return PictureMedium(tower, spec.augmentation, device)
+    told = spec.tower if isinstance(spec.tower, NewAudioTower) else None
+    how = told.augmentation if told else SoundAugmentation()
+    return SoundMedium(tower, told.seconds if told else SECONDS, how, device)
+
+
+class PictureMedium:
+    """Pictures at training resolution, uint8 [side, side, 3]."""
+
+    name = "image"
+    dtype: type = np.uint8
+
+    def __init__(self, tower: ImageTower, how: Augmentation, device: torch.device) -> None:
+        self._preprocessing, self._how, self._device = tower.preprocessing, how, device
+        self._side = tower.image_size
+        self.shape: tuple[int, ...] = (self._side, self._side, 3)
+        shape = (1, 3, 1, 1)
+        self._mean = torch.tensor(tower.preprocessing.mean, device=device).view(shape)
+        self._std = torch.tensor(tower.preprocessing.std, device=device).view(shape)
+        self._range = 255 * tower.preprocessing.scale
+
+    def decode(self, content: Any) -> NDArray[np.uint8]:
+        """File bytes → uint8 [side, side, 3]."""
+        return pixels_of(content, self._preprocessing, ImageLimits())
+
+    def inputs(self, rows: NDArray[Any], generator: torch.Generator | None) -> tuple[Tensor, ...]:
+        """uint8 [n, side, side, 3] → `pixel_values` float32 [n, 3, side, side]."""
+        pictures = torch.from_numpy(rows).to(self._device).permute(0, 3, 1, 2).float() / 255
+        if generator is not None:
+            pictures = augment(pictures, self._side, self._how, generator)
+        scaled = (pictures * self._range - self._mean) / self._std
+        return (scaled.contiguous(memory_format=torch.channels_last),)
+
+
+class SoundMedium:
+    """The start of sounds as the tower's values, float16 [time, values + 1]; the last column says what is real."""
+
+    name = "audio"
+    dtype: type = np.float16
+
+    def __init__(self, tower: AudioTower, seconds: float, how: SoundAugmentation, device: torch.device) -> None:
+        preprocessing = tower.preprocessing
+        self._preprocessing, self._how, self._device = preprocessing, how, device
+        self._samples = min(int(seconds * preprocessing.sample_rate), preprocessing.max_samples)
+        silence = preprocessing.inputs(np.zeros(self._samples, np.float32))[preprocessing.names[0]]
+        self._silence = float(silence.min())
+        self._flat = silence.ndim == 1
+        self.shape: tuple[int, ...] = (len(silence), 2 if self._flat else silence.shape[1] + 1)
+
+    def decode(self, content: Any) -> NDArray[np.float16]:
+        """File bytes → float16 [time, values + 1]."""
+        preprocessing = self._preprocessing
+        rate = preprocessing.sample_rate
+        wave = decode_sound(content, AudioLimits(), rate=rate, seconds=self._samples / rate)[: self._samples]
+        row = preprocessing.inputs(wave)
+        values = row[preprocessing.names[0]].reshape(-1, self.shape[1] - 1)
+        real = row["mask"] if preprocessing.mask else np.ones(len(values))
+        kept = np.full(self.shape, self._silence, np.float16)
+        kept[:, -1] = 0
+        kept[: len(values), :-1] = values
+        kept[: len(values), -1] = real
+        return kept
+
+    def inputs(self, rows: NDArray[Any], generator: torch.Generator | None) -> tuple[Tensor, ...]:
+        """float16 [n, time, values + 1] → values float32 [n, time(, mels)], and the mask where the tower takes one."""
+        kept = torch.from_numpy(rows).float()
+        values, mask = kept[..., :-1], kept[..., -1].long()
+        spectrogram = self._preprocessing.spectrogram
+        if generator is not None and spectrogram is not None:
+            per_decibel = spectrogram.factor * DECIBEL[spectrogram.log]
+            values = augment_sounds(values, mask, self._how, per_decibel, self._silence, generator)
+        values = (values.squeeze(-1) if self._flat else values).to(self._device)
+        return (values, mask.to(self._device)) if self._preprocessing.mask else (values,)
