@@ -67,6 +67,7 @@ def test_killed_between_its_file_events(shop: Shop, totals: tuple[int, int]) -> 
         finish(shop, tag)
 
 
+@pytest.mark.skipif(not TORTURE, reason="only in `make torture`")
 def test_killed_twice_in_one_run(shop: Shop, totals: tuple[int, int]) -> None:
     path = shop.catalogue("twice")
     for part in (1, 2):

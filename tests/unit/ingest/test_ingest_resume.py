@@ -24,10 +24,11 @@ from connector.stores import OfflineLog
 from connector.testing.faults import seeded_points
 from encoders.base import EncodeResult
 from encoders.contract import external_contract
-from tests.torture import POINTS
+from tests.torture import POINTS, TORTURE
 from tests.unit.ingest.kit import DIMENSION, Bench, HashEncoder, make_content, make_space
 
 ROWS, BATCH = 230, 10
+FEW = POINTS if TORTURE else 1
 SETTINGS = IngestSettings(batch_rows=BATCH)
 START = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 TIMES = ("event_timestamp", "created_timestamp")
@@ -160,7 +161,7 @@ def test_killed_anywhere_and_started_again(
         expected = whole.ingest(catalogue)
     assert expected.resumed == 0
     assert sum(view.stale for view in expected.views.values()) == 0
-    for point in seeded_points(counted.count, POINTS, seed=len(where)):
+    for point in seeded_points(counted.count, FEW, seed=len(where)):
         shop = Shop(tmp_path / f"{where}{point}{after}", *views())
         with monkeypatch.context() as patch:
             die(shop, where, point, after, patch)
