@@ -10,8 +10,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from connector.cli.options import JsonOption
-from connector.cli.output import print_json
+from connector.cli.options import JsonOption, RepoOption
+from connector.cli.output import note, print_json
 
 
 def register(app: typer.Typer) -> None:
@@ -21,15 +21,41 @@ def register(app: typer.Typer) -> None:
     def pretrain(
         spec: Annotated[Path, typer.Argument(help="The job: a YAML file.", metavar="SPEC.yaml")],
         resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")] = False,
+        publish: Annotated[
+            str | None,
+            typer.Option(
+                metavar="NAME", help="Put the encoder into the model repository, as the next version of NAME."
+            ),
+        ] = None,
+        repo: RepoOption = Path(),
         as_json: JsonOption = False,
     ) -> None:
         """Run the pretraining job that a spec describes; its `job` says which."""
         from connector.adaptation import load_spec, pretrain
+        from connector.adaptation.publishing import ENCODER_JOBS, publish_next, require_encoder_job
 
+        job = load_spec(spec)
+        repository = None
+        if publish is not None:
+            from connector.repository import Repository
+
+            # Before hours of training, not after them.
+            require_encoder_job(job.job)
+            repository = Repository(repo)
+        record: dict[str, Any] = {}
         with contextlib.redirect_stdout(sys.stderr):
-            report = pretrain(load_spec(spec), resume=resume, show=not as_json)
+            report = pretrain(job, resume=resume, show=not as_json)
+            if publish is not None and repository is not None:
+                from connector.applying import refresh_local_server
+
+                contract = publish_next(repository.model_repository, report.folder, publish)
+                refresh_local_server(repository.path, note)
+                record = {"published": contract.label}
         if as_json:
-            print_json(asdict(cast(Any, report)))
-        else:
-            typer.echo(str(report))
+            print_json({**asdict(cast(Any, report)), **record})
+            return
+        typer.echo(str(report))
+        if record:
+            typer.echo(f"published {record['published']}")
+        elif job.job in ENCODER_JOBS:
             typer.echo(f"next: connector encoders publish {report.folder} --name NAME")
