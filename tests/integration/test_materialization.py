@@ -143,6 +143,7 @@ def test_an_empty_source(tmp_path: Path, parts: Path, stores: list[Any], caplog:
     stores.append(store := opened(tmp_path / "repository", parts, MILVUS, ENGINE))
     for path in parts.iterdir():
         path.unlink()
-    store.materialize(START, END)
+    with caplog.at_level("WARNING", logger="connector.stores.engine"):
+        store.materialize(START, END)
     assert "nothing to materialize" in caplog.text
     assert answers(store)["price"] == [None] * 4
