@@ -45,7 +45,7 @@ test: environments check
 	$(BIN)/python -m pytest
 
 torture: environments
-	CONNECTOR_TORTURE=1 $(BIN)/python -m pytest tests/faults
+	CONNECTOR_TORTURE=1 $(BIN)/python -m pytest tests/faults tests/unit tests/conformance/test_filters_on_stores.py
 
 check: $(MAIN)/.ready
 	$(BIN)/ruff format --check .

@@ -8,8 +8,15 @@ from importlib.util import find_spec
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A busy machine is no reason for a property to fail.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+from tests.torture import TORTURE
+
+# A busy machine fails no property, and every run tries the same examples; `make torture` tries others.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=not TORTURE,
+)
 settings.load_profile("suite")
 
 pytest_plugins = [name for name in ("tests.triton_fixtures", "tests.milvus_fixtures") if find_spec(name)]

@@ -83,6 +83,17 @@ def decode_sound(content: Any, limits: AudioLimits, *, rate: int, seconds: float
     return wave
 
 
+class _Held(io.BytesIO):
+    """Content whose seeks never raise: libsndfile calls them back from C, where an exception cannot pass."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            # As lseek does, it leaves the position alone; the caller notices that it did not get there.
+            return self.tell()
+
+
 def _for_soundfile(data: bytes) -> bool:
     """Whether the content starts like a format that libsndfile reads; its rarer formats are left out on purpose."""
     riff = data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE"
@@ -100,7 +111,7 @@ def _by_soundfile(data: bytes, limits: AudioLimits, seconds: float) -> tuple[NDA
     import soundfile
 
     _require_whole(data)
-    with soundfile.SoundFile(io.BytesIO(data)) as file:
+    with soundfile.SoundFile(_Held(data)) as file:
         native = int(file.samplerate)
         _require_shape(native, int(file.channels), limits)
         declared = max(0, int(file.frames))

@@ -196,6 +196,13 @@ def test_records_survive() -> None:
 SEEDS = {kind: sound(kind, seconds=0.1) for kind in ("wav", "flac", "vorbis", "aiff")}
 
 
+def test_a_chunk_that_sends_the_decoder_before_the_start() -> None:
+    data = bytearray(SEEDS["aiff"])
+    data[40] = 255
+    with pytest.raises(InvalidInputError, match="cannot be decoded"):
+        sound_inputs(bytes(data), WAVE, LIMITS)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     kind=st.sampled_from(sorted(SEEDS)),
