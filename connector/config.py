@@ -31,6 +31,7 @@ class TritonSettings(BaseModel):
         timeout_s: seconds for one request, retries not counted.
         retries: tries again when the server is unavailable or overloaded; seven take half a minute, in which a server
             that was restarted has loaded its models.
+        response_cache_mb: MiB in which the local server remembers its answers, for queries that come again; 0: none.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -43,6 +44,7 @@ class TritonSettings(BaseModel):
     in_flight: int = Field(4, ge=1, le=64)
     timeout_s: float = Field(60.0, gt=0)
     retries: int = Field(7, ge=0, le=20)
+    response_cache_mb: int = Field(64, ge=0, le=65536)
     tls: bool = False
     root_certificates: str | None = None
     private_key: str | None = None

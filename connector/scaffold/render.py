@@ -77,6 +77,7 @@ triton:
   model_repository: {_yaml(endpoints.model_repository)}
   # batch_size: 64
   # in_flight: 4
+  # response_cache_mb: 64  # answers that the local server remembers
   # timeout_s: 60
   # retries: 7
   # tls: false

@@ -99,11 +99,13 @@ def triton_service(
     identity: Identity,
     ports: dict[str, int] | None = None,
     *,
+    cache_mb: int = 0,
     grace_s: float = 10.0,
 ) -> ServiceSpec:
     """The Triton server over a model repository, on loopback only.
 
     Args:
+        cache_mb: MiB for answers that are given again to the same request; 0 remembers none.
         run_folder: filled here: backends with the stub of the environment's Python, `libpython`, and `encoders`.
 
     Raises:
@@ -133,6 +135,8 @@ def triton_service(
         "--strict-readiness=false",
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
     ]
+    if cache_mb:
+        command += [f"--cache-directory={environment.triton / 'caches'}", f"--cache-config=local,size={cache_mb << 20}"]
     wished = ports or {}
     return ServiceSpec(
         name="triton",

@@ -34,6 +34,7 @@ class LocalTriton:
         environment: virtual environment with Triton; None finds or builds one.
         log_folder: where `triton-<pid>.log` goes; None: a temporary folder.
         ports: wished ports by purpose (`http`, `grpc`, `metrics`); others are chosen where these are taken.
+        cache_mb: MiB for answers that are given again to the same request; 0 remembers none.
         ready_timeout_s: seconds the server may take to load its models.
 
     Raises on `start`:
@@ -47,12 +48,14 @@ class LocalTriton:
         *,
         log_folder: Path | None = None,
         ports: dict[str, int] | None = None,
+        cache_mb: int = 0,
         ready_timeout_s: float = 120.0,
     ) -> None:
         self.repository = Path(repository).absolute()
         self._environment = environment
         self._log_folder = log_folder
         self._wished = ports
+        self._cache_mb = cache_mb
         self._ready_timeout_s = ready_timeout_s
         self._identity = Identity()
         self._folder: Path | None = None
@@ -187,7 +190,16 @@ class LocalTriton:
 
     def _spec(self, environment: ServerEnvironment, run_folder: Path, log: Path) -> ServiceSpec:
         # Nobody else sends it requests, and it holds nothing that could be lost: no need to stop it gently.
-        return triton_service(environment, self.repository, run_folder, log, self._identity, self._wished, grace_s=0.0)
+        return triton_service(
+            environment,
+            self.repository,
+            run_folder,
+            log,
+            self._identity,
+            self._wished,
+            cache_mb=self._cache_mb,
+            grace_s=0.0,
+        )
 
     def _prepare_log(self) -> Path:
         assert self._folder is not None  # noqa: S101 - set by start

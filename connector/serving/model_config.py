@@ -18,6 +18,9 @@ PRIORITIES = {"query": 1, "document": 2}
 INSTANCES = 1
 QUEUE_DELAY_US = 200
 MAX_QUEUE = 1024
+# What is decoded in the model's own process, so that an answer is a function of the request alone. A sound's or a film's
+# decoder may run out of time on a busy machine, and that must not be remembered.
+REMEMBERED = frozenset({"text", "image", "sequence"})
 HEADER = "# Written from the encoder contract by `connector apply`; edits are lost.\n"
 
 
@@ -73,6 +76,9 @@ def render_config(
             name: pb.ModelParameter(string_value=value) for name, value in _parameters(contracts, threads).items()
         },
     )
+    if newest.modality in REMEMBERED:
+        # A server that was started without a response cache ignores it.
+        config.response_cache.enable = True
     if has_warmup(newest.modality):
         data = pb.ModelWarmup.Input(data_type=pb.TYPE_STRING, dims=[1], input_data_file=WARMUP_FILE)
         config.model_warmup.append(pb.ModelWarmup(name="sample", batch_size=1, inputs={"INPUT": data}))

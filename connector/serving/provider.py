@@ -125,7 +125,12 @@ class EncoderProvider:
             environment = find(self._settings.environment, near=self._folder)
             if environment is None:
                 return self._fall_back("there is no Triton environment yet (`connector up` builds one)")
-            server = LocalTriton(self._models, environment, log_folder=self._folder / STATE_FOLDER / "logs").start()
+            server = LocalTriton(
+                self._models,
+                environment,
+                log_folder=self._folder / STATE_FOLDER / "logs",
+                cache_mb=self._settings.response_cache_mb,
+            ).start()
         except ServingError as error:
             return self._fall_back(str(error))
         client = TritonClient(server.grpc_url, self._settings)

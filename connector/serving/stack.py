@@ -131,7 +131,9 @@ def _services(repository: Path, settings: TritonSettings, run_folder: Path, iden
         environment = find_or_build(settings.environment, near=repository)
         models = (repository / settings.model_repository).resolve()
         models.mkdir(parents=True, exist_ok=True)
-        services.append(triton_service(environment, models, run_folder, logs / "triton.log", identity))
+        cache = settings.response_cache_mb
+        log = logs / "triton.log"
+        services.append(triton_service(environment, models, run_folder, log, identity, cache_mb=cache))
     database = local_database(repository)
     if database is not None and running_milvus(database) is None:
         database.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from connector.errors import (
     ServingError,
 )
 from connector.serving import LocalTriton, TritonClient, TritonEncoder
+from connector.serving.environment import ServerEnvironment
 from connector.serving.processes import free_ports, wait_until
 from tests.triton_fixtures import probe_contract, probe_vector, write_probe
 
@@ -142,9 +144,9 @@ def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def own_server(triton_environment: object, tmp_path: Path) -> Iterator[LocalTriton]:
+def own_server(triton_environment: ServerEnvironment, tmp_path: Path) -> Iterator[LocalTriton]:
     write_probe(tmp_path, max_batch=16)
-    with LocalTriton(tmp_path, triton_environment) as server:  # type: ignore[arg-type]
+    with LocalTriton(tmp_path, triton_environment) as server:
         yield server
 
 
@@ -182,3 +184,26 @@ def executions(server: LocalTriton) -> int:
         return int(statistics.model_stats[0].execution_count)
     finally:
         client.close()
+
+
+def test_answers_are_remembered_apart(triton_environment: ServerEnvironment, tmp_path: Path) -> None:
+    from tritonclient.grpc import InferenceServerClient
+
+    write_probe(tmp_path)
+    write_probe(tmp_path, replace(probe_contract("clips"), modality="video"))
+    with (
+        LocalTriton(tmp_path, triton_environment, cache_mb=1) as server,
+        TritonClient(server.grpc_url) as client,
+        InferenceServerClient(server.grpc_url) as raw,
+    ):
+        texts, clips = client.encoder(probe_contract()), client.encoder(client.contracts()[0])
+        for _ in range(3):
+            np.testing.assert_array_equal(texts.encode(["a", "b"]), expected(["a", "b"]))
+            np.testing.assert_array_equal(texts.encode(["a", "b"], "query"), expected(["a", "b"], query=True))
+            assert clips.encode_tolerant([b"bad:the decoder was too slow"]).errors == {0: "the decoder was too slow"}
+        counts = {}
+        for model in ("probe", "clips"):
+            statistics = raw.get_inference_statistics(model).model_stats[0]
+            counts[model] = (statistics.inference_stats.cache_hit.count, statistics.execution_count)
+    # After the warm-up, two questions were worked out once each; what a slow decoder said was asked for each time.
+    assert counts == {"probe": (4, 1 + 2), "clips": (0, 1 + 3)}

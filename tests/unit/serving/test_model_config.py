@@ -63,7 +63,11 @@ def test_contracts_that_are_no_versions_of_one_model() -> None:
 
 
 def test_a_modality_without_a_sample_is_not_warmed_up() -> None:
-    assert not parse_config(render_config(replace(probe_contract(), modality="sequence"))).model_warmup
+    config = parse_config(render_config(replace(probe_contract(), modality="sequence")))
+    assert not config.model_warmup
+    assert config.response_cache.enable
+    # A decoder may be too slow once, and that must not be remembered.
+    assert not parse_config(render_config(replace(probe_contract(), modality="video"))).response_cache.enable
 
 
 @given(pooling=st.text(max_size=40), dimension=st.integers(1, 4096), batch=st.integers(1, 512))
