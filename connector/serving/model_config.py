@@ -18,8 +18,8 @@ PRIORITIES = {"query": 1, "document": 2}
 INSTANCES = 1
 QUEUE_DELAY_US = 200
 MAX_QUEUE = 1024
-# What is decoded in the model's own process, so that an answer is a function of the request alone. The decoder of a sound
-# or a film may run out of time on a busy machine, and that must not be remembered.
+# What is decoded in the process of the model, so that an answer is a function of the request alone. The decoder of a
+# sound or a film may run out of time on a busy machine, and that must not be remembered.
 REMEMBERED = frozenset({"text", "image", "sequence"})
 HEADER = "# Written from the encoder contract by `connector apply`; edits are lost.\n"
 
