@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from encoders.exporting import export
     from encoders.folder import EncoderFolder
+    from encoders.int8 import Int8Loss, export_int8
     from encoders.loading import load
     from encoders.registry import register
     from encoders.runtime import Runtime
@@ -31,11 +32,13 @@ __all__ = [
     "EncoderError",
     "EncoderFolder",
     "EncoderLoadError",
+    "Int8Loss",
     "InvalidInputError",
     "Runtime",
     "Side",
     "default_contract",
     "export",
+    "export_int8",
     "external_contract",
     "find_aligned",
     "load",
@@ -52,11 +55,13 @@ _HOMES = {
     "EncoderError": "errors",
     "EncoderFolder": "folder",
     "EncoderLoadError": "errors",
+    "Int8Loss": "int8",
     "InvalidInputError": "errors",
     "Runtime": "runtime",
     "Side": "base",
     "default_contract": "defaults",
     "export": "exporting",
+    "export_int8": "int8",
     "external_contract": "contract",
     "find_aligned": "contract",
     "load": "loading",

@@ -145,7 +145,8 @@ class TextEncoder(Encoder):
             width = self._preprocessing.max_tokens
             if self._preprocessing.padding == "longest":
                 width = int(lengths[order[start]])
-            size = max(1, budget // width)
+            # Padding is a neighbour, too.
+            size = 1 if self._runtime.row_by_row else max(1, budget // width)
             yield order[start : start + size].tolist()
             start += size
 

@@ -146,9 +146,9 @@ def probe_client(probe_server: LocalTriton, probe_settings: TritonSettings) -> I
 
 @pytest.fixture(scope="session")
 def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped encoders and tiny ones: `tiny_text` 1 and 2, `tiny_image` 3, `tiny_sequence`, `tiny_audio` 1."""
+    """The shipped encoders and tiny ones: `tiny_text` 1 and 2, `tiny_image` 3, `tiny_int8`, `tiny_sequence`, `tiny_audio` 1."""
     from connector.serving import publish
-    from encoders import default_contract
+    from encoders import default_contract, export_int8
     from tests.unit.encoders import tiny_models
 
     repository = tmp_path_factory.mktemp("model-repository")
@@ -159,6 +159,8 @@ def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert publish(repository, name, name=name, version=1) == default_contract(name)
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         publish(repository, tiny_models.bert(sources / "bert"), name="tiny_text", version=1)
+        export_int8(sources / "bert", sources / "int8", name="tiny_int8", sample=["a red dress", "a wooden chair"])
+        publish(repository, sources / "int8", name="tiny_int8", version=1)
         publish(repository, tiny_models.bert(sources / "wider", hidden_size=64), name="tiny_text", version=2)
         publish(repository, tiny_models.vit(sources / "vit"), name="tiny_image", version=3)
         publish(repository, tiny_models.sequence(sources / "sequence"), name="tiny_sequence", version=1)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from connector.cli.options import JsonOption, RepoOption
 from connector.cli.output import note, print_json, print_rows
+
+if TYPE_CHECKING:
+    from encoders.int8 import Int8Loss
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +55,10 @@ def register(app: typer.Typer) -> None:
         source: Annotated[str, typer.Argument(help="text, image, audio, video, a Hugging Face id, or a folder.")],
         name: Annotated[str, typer.Option(help="Name of the encoder, and of the Triton model.")],
         version: Annotated[int, typer.Option(min=1, help="Version of the encoder.")] = 1,
+        int8: Annotated[
+            str | None, typer.Option(help="8-bit weights, with their loss measured on this catalogue (--column).")
+        ] = None,
+        column: Annotated[str, typer.Option(help="Column of the catalogue of --int8.")] = "text",
         repo: RepoOption = Path(),
         as_json: JsonOption = False,
     ) -> None:
@@ -60,10 +69,27 @@ def register(app: typer.Typer) -> None:
 
         repository = Repository(repo)
         folder = repository.model_repository
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as scratch:
+            loss = None
+            if int8 is not None:
+                loss = _export_int8(source, Path(scratch) / "int8", name, version, int8, column)
+                source = str(Path(scratch) / "int8")
             contract = publish(folder, source, name=name, version=version)
             refresh_local_server(repository.path, note)
+        place = folder / name / str(version)
         if as_json:
-            print_json({"folder": folder / name / str(version), "hash": contract.hash, "contract": contract.to_json()})
+            record = {"folder": place, "hash": contract.hash, "contract": contract.to_json()}
+            print_json(record | ({} if loss is None else {"int8": asdict(loss)}))
         else:
-            typer.echo(f"{contract.label} in {folder / name / str(version)}")
+            typer.echo(f"{contract.label} in {place}")
+            if loss is not None:
+                typer.echo(str(loss))
+
+
+def _export_int8(source: str, folder: Path, name: str, version: int, catalogue: str, column: str) -> Int8Loss:
+    from connector.ingest.sample import read_sample
+    from encoders import export_int8
+    from encoders.source import resolve
+
+    sample = read_sample(catalogue, column, text=resolve(source).modality == "text")
+    return export_int8(source, folder, name=name, version=version, sample=sample)[1]

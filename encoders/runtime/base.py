@@ -22,11 +22,13 @@ class Runtime(ABC):
         label: where it runs, for messages: `ONNX Runtime on CPU, 2 threads`.
         workers: how many runs at once pay off.
         accelerated: whether it runs on a device that wants large batches.
+        row_by_row: whether rows would change each other's vectors in one run, and so are run one by one.
     """
 
     label: str
     workers: int = 1
     accelerated: bool = False
+    row_by_row: bool = False
 
     @abstractmethod
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from encoders.errors import EncoderError, EncoderLoadError
 from encoders.runtime.base import Runtime, thread_count
 
+# Written into the graphs of `encoders.int8`.
+ROW_BY_ROW = "row_by_row"
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
@@ -47,6 +49,7 @@ class OnnxRuntime(Runtime):
                 f"{graph}: ONNX Runtime cannot load it ({_line(error)}); export the encoder again"
             ) from error
         self._inputs = tuple(value.name for value in self._session.get_inputs())
+        self.row_by_row = ROW_BY_ROW in self._session.get_modelmeta().custom_metadata_map
         device = self._session.get_providers()[0].removesuffix("ExecutionProvider")
         self.accelerated = device != "CPU"
         self.workers = 1 if self.accelerated else count
@@ -57,11 +60,17 @@ class OnnxRuntime(Runtime):
         session = self._session
         if session is None:
             raise EncoderError("the encoder was closed; load it again")
+        named = {name: inputs[name] for name in self._inputs}
+        rows = len(inputs[self._inputs[0]])
+        step = 1 if self.row_by_row else max(1, rows)
         try:
-            vectors = session.run(None, {name: inputs[name] for name in self._inputs})[0]
+            runs = [
+                session.run(None, {name: array[start : start + step] for name, array in named.items()})[0]
+                for start in range(0, max(1, rows), step)
+            ]
         except Exception as error:
             raise EncoderError(f"ONNX Runtime failed on a batch ({_line(error)})") from error
-        return np.asarray(vectors, dtype=np.float32)
+        return np.asarray(runs[0] if len(runs) == 1 else np.concatenate(runs), dtype=np.float32)
 
     def close(self) -> None:
         """Release the session; runs in progress finish."""

@@ -158,6 +158,12 @@ class TestTinyTextOfAnotherVersion(TestTinyText):
     version = 2
 
 
+class TestTinyInt8(TestTinyText):
+    """8 bits, whose activations are scaled anew for each run: a vector must not depend on its neighbours."""
+
+    name = "tiny_int8"
+
+
 class TestTinyImage(ImageOnTriton):
     name, version = "tiny_image", 3
 

@@ -176,3 +176,23 @@ def test_the_installed_command_prints_one_line_when_milvus_is_down(tmp_path: Pat
     assert "127.0.0.1:9" in lines[-1]
     assert len(lines) == 1
     assert not (folder / "data").exists()
+
+
+def test_an_encoder_in_8_bits(files: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.unit.encoders import tiny_models
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = str(tiny_models.bert(tmp_path / "bert"))
+    folder = write_repository(tmp_path / "shop")
+    command = ["encoders", "publish", source, "--name", "words", "--version", "2", "--repo", str(folder)]
+    catalogue = str(files / "goods.parquet")
+    assert run([*command, "--int8", catalogue, "--column", "titel"]) == 2
+    assert "no column 'titel'" in capsys.readouterr().err
+    published = answer(capsys, *command, "--int8", catalogue, "--column", "title")
+    assert published["int8"]["rows"] == ROWS
+    assert published["int8"]["cosine"] > 0.9
+    assert run([*command, "--int8", catalogue, "--column", "title"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith(f"int8 against float32 on {ROWS} inputs: cosine ")
+    assert run(command) == 2  # float32 is another encoder, and this version is taken
+    assert "which is not words/2" in capsys.readouterr().err
