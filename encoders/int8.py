@@ -1,9 +1,9 @@
 """8-bit encoders: smaller and quicker on a CPU, with the loss measured when they are made.
 
-The weights of matrix products are kept as int8, each output channel under a scale of its own; activations get their scale
-when they are there (ONNX Runtime's dynamic quantisation). That scale spans all rows of a run, so rows are run one by one:
-the vector of an input does not depend on its batch. Scales fixed beforehand from a sample would not need that, but left
-the default text encoder 63 % of its ten nearest neighbours where these leave it 90 %.
+The weights of matrix products are kept as int8, each output channel under a scale of its own; activations get their
+scale when they are there (ONNX Runtime's dynamic quantisation). That scale spans all rows of a run, so rows are run one
+by one: the vector of an input does not depend on its batch. Scales fixed beforehand from a sample would not need that,
+but left the default text encoder 63 % of its ten nearest neighbours where these leave it 90 %.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ def probe_client(probe_server: LocalTriton, probe_settings: TritonSettings) -> I
 
 @pytest.fixture(scope="session")
 def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped encoders and tiny ones: `tiny_text` 1 and 2, `tiny_image` 3, `tiny_int8`, `tiny_sequence`, `tiny_audio` 1."""
+    """The shipped encoders; `tiny_text` 1 and 2, `tiny_image` 3, `tiny_int8`, `tiny_sequence` and `tiny_audio` 1."""
     from connector.serving import publish
     from encoders import default_contract, export_int8
     from tests.unit.encoders import tiny_models

@@ -63,7 +63,7 @@ def test_another_contract_in_the_same_space(
 
 
 def test_convolutions_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(EncoderLoadError, match="shipped default image: .*convolutions.*keep float32"):
+    with pytest.raises(EncoderLoadError, match=r"shipped default image: .*convolutions.*keep float32"):
         encoders.export_int8("image", tmp_path / "small", name="image", sample=[b"", b""])
     assert not list(tmp_path.iterdir())
 
