@@ -14,7 +14,18 @@ from benchmarks.harness import RESULTS, Figure, write_results
 from benchmarks.report import write_page
 
 WIDTH = 160
-SUITES = ("startup", "text", "image", "search", "ingest", "feast_store", "promotion", "memory")
+SUITES = (
+    "startup",
+    "text",
+    "image",
+    "encoders",
+    "training",
+    "search",
+    "ingest",
+    "feast_store",
+    "promotion",
+    "memory",
+)
 
 
 def main(arguments: list[str]) -> int:

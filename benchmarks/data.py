@@ -38,6 +38,44 @@ def pictures(count: int) -> tuple[list[bytes], str]:
     return _shop(count).column("image").to_pylist(), "drawn goods"
 
 
+def sounds(count: int) -> tuple[list[bytes], str]:
+    """Encoded sounds, and where they come from."""
+    folder = real_data()
+    if folder is not None:
+        column = pq.read_table(folder / "spoken_digits" / "clips.parquet", columns=["audio"]).column(0)
+        return column.slice(0, count).to_pylist(), "spoken digits"
+    from examples.demo.sounds import captioned_sounds
+
+    return captioned_sounds(1, count).column("audio").to_pylist(), "made sounds"
+
+
+def films(count: int) -> tuple[list[bytes], str]:
+    """Encoded films, and where they come from."""
+    folder = real_data()
+    if folder is not None:
+        column = pq.read_table(folder / "signs" / "clips.parquet", columns=["video"]).column(0)
+        return column.slice(0, count).to_pylist(), "signed words"
+    return [_film(number) for number in range(count)], "moving patterns"
+
+
+def _film(seed: int, frames: int = 48, side: int = 160) -> bytes:
+    import io
+
+    import av
+
+    pattern = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    output = io.BytesIO()
+    with av.open(output, "w", format="matroska") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width = stream.height = side
+        stream.pix_fmt = "yuv420p"
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.roll(pattern, 3 * number, axis=1), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return output.getvalue()
+
+
 def ready_vectors(count: int, dimension: int = 384, seed: int = 0) -> pa.Table:
     """`item_id`, `category`, `price` and unit `vector`s [dimension] of float32 around 64 centres."""
     generator = np.random.default_rng(seed)
