@@ -174,7 +174,7 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[ReadRow]:
-        """Rows in the order of `entity_keys`; (None, None) where a key is absent or its row has expired."""
+        """Rows in the order of `entity_keys`; (None, None) of an absent one, (event time, None) of an expired one."""
         spec = self._spec(config, table)
         wanted = list(requested_features or [feature.name for feature in table.features])
         keys = pa.table(key_table(spec, entity_keys))
@@ -287,7 +287,9 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
 
     def _spec(self, config: RepoConfig, view: FeatureView) -> CollectionSpec:
         online = online_config(config)
-        return collection_spec_of_view(view, index=online.index, partition_key=online.partition_key)
+        return collection_spec_of_view(
+            view, index=online.index, partition_key=online.partition_key, dimension=online.embedding_dim
+        )
 
     def _search(
         self,

@@ -30,6 +30,7 @@ class MilvusSettings(FeastConfigBaseModel):  # type: ignore[misc]  # feast is un
         index: of vectors whose view does not say: `index_type` and the parameters Milvus takes with it.
         search_params: of every search, e.g. {"ef": 128}; a view's tag `connector/search_params` goes before.
         partition_key: of views that have such a field (or join key, of several) and no tag of their own.
+        embedding_dim: length of vectors whose field has no `vector_length`; Feast's own stores are told so too.
         tls: encrypt; an https URI does so by itself.
         server_pem_path: the server's certificate, for one-way TLS.
         ca_pem_path: certificate authority, for two-way TLS, with the client's pair below.
@@ -52,6 +53,7 @@ class MilvusSettings(FeastConfigBaseModel):  # type: ignore[misc]  # feast is un
     index: dict[str, Any] | None = None
     search_params: dict[str, Any] | None = None
     partition_key: str = ""
+    embedding_dim: int | None = None
     tls: bool = False
     server_pem_path: str | None = None
     ca_pem_path: str | None = None

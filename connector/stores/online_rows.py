@@ -52,16 +52,15 @@ def rows_of_feast(view: FeatureView, spec: CollectionSpec, data: Sequence[WriteR
 def rows_for_feast(
     view: FeatureView, rows: pa.Table, names: Sequence[str], alive_since: datetime | None
 ) -> list[ReadRow]:
-    """What Feast reads; (None, None) where a row is absent, or older than `alive_since`.
+    """What Feast reads: (None, None) of an absent row, (event time, None) of one older than `alive_since`.
 
-    Feast's answer has no place for an expired value: what a store returns is called present. So an expired row is as
-    absent as it is with a store that removes it.
+    Feast calls present whatever values a store returns, so an expired row has none; its time says why.
     """
     least = LEAST if alive_since is None else (alive_since - EPOCH) // MICROSECOND
     # Arrow's own way to times of Python costs more than everything else here.
     times = rows.column(EVENT_TIMESTAMP).cast(pa.int64()).to_pylist()
     return [
-        (None, None) if time is None or time < least else (EPOCH + timedelta(microseconds=time), row)
+        (None, None) if time is None else (EPOCH + timedelta(microseconds=time), None if time < least else row)
         for time, row in zip(times, features(view, rows, names), strict=True)
     ]
 

@@ -76,13 +76,14 @@ def collection_spec(space: EmbeddingSpace) -> CollectionSpec:
 
 
 def collection_spec_of_view(
-    view: FeatureView, *, index: dict[str, Any] | None = None, partition_key: str = ""
+    view: FeatureView, *, index: dict[str, Any] | None = None, partition_key: str = "", dimension: int | None = None
 ) -> CollectionSpec:
     """Spec of any Feast feature view's collection, embedding space or not.
 
     Args:
         index: of a vector whose view has no tag for it; default HNSW with M=16, efConstruction=200.
         partition_key: where the view has no tag for it and has such a key or field.
+        dimension: of a vector whose field has no `vector_length`.
 
     Raises:
         ConfigurationError: a join key of unknown type or neither a string nor an integer, a vector without a length,
@@ -96,7 +97,7 @@ def collection_spec_of_view(
         name=collection_name(view.name, version, int(tags.get(TAG_REVISION, "1"))),
         keys=tuple(_key(view.name, key) for key in keys) or (_no_entity(view),),
         fields=tuple(ScalarField(f.name, scalar_type(str(f.dtype))) for f in view.features if not f.vector_index),
-        vector=next((_vector(view, field, settings) for field in view.features if field.vector_index), None),
+        vector=next((_vector(view, field, settings, dimension) for field in view.features if field.vector_index), None),
         contract_hash=tags.get(TAG_CONTRACT_HASH, ""),
         partition_key=tags.get(TAG_PARTITION_KEY, ""),
         keyword_fields=tuple(_json_tag(view, TAG_KEYWORD_FIELDS, list, [])),
@@ -147,19 +148,22 @@ def _key(view: str, key: FieldSpec) -> ScalarField:
     return ScalarField(key.name, kind)
 
 
-def _vector(view: FeatureView, field: Any, index: dict[str, Any]) -> VectorField:
+def _vector(view: FeatureView, field: Any, index: dict[str, Any], dimension: int | None) -> VectorField:
     if str(field.dtype) not in ("Array(Float32)", "Array(Float64)"):
         raise ConfigurationError(
             f"feature view {view.name}: vector {field.name} is {field.dtype}; declare it Array(Float32)"
         )
-    if not field.vector_length:
-        raise ConfigurationError(f"feature view {view.name}: vector {field.name} needs vector_length=")
+    length = int(field.vector_length or dimension or 0)
+    if length <= 0:
+        raise ConfigurationError(
+            f"feature view {view.name}: vector {field.name} needs vector_length=, or online_store.embedding_dim"
+        )
     name = str(field.vector_search_metric or "").upper()
     if name not in METRICS:
         raise ConfigurationError(
             f"feature view {view.name}: vector {field.name} has metric {name!r}; use COSINE, IP or L2"
         )
-    return VectorField(field.name, int(field.vector_length), METRICS[name], dict(index))
+    return VectorField(field.name, length, METRICS[name], dict(index))
 
 
 def _json_tag(view: FeatureView, tag: str, kind: type[T], default: T) -> T:
