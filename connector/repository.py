@@ -17,7 +17,7 @@ from connector.suggest import suggestion
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
 
-    from connector.stores.base import VectorStore
+    from connector.stores.base import CollectionSpec, VectorStore
     from connector.stores.offline_log import OfflineLog
 
 FEATURE_STORE_FILE = "feature_store.yaml"
@@ -88,6 +88,16 @@ class Repository:
         store = self.feature_store
         opened: VectorStore = store.provider.online_store.vector_store(store.config)
         return opened
+
+    def collection_spec(self, view: FeatureView) -> CollectionSpec:
+        """Spec of a view's collection in this repository's online store.
+
+        Raises:
+            ConfigurationError: a view that cannot be a collection.
+        """
+        from connector.stores.online_config import view_spec
+
+        return view_spec(self.feature_store.config, view)
 
     def offline_log(self, view: FeatureView) -> OfflineLog:
         """The offline log of an embedding space or content view."""

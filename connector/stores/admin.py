@@ -11,7 +11,7 @@ from connector.errors import SchemaMismatchError, StoreError
 from connector.stores.base import CollectionSpec
 from connector.stores.connection import MilvusEndpoint, translated
 from connector.stores.layout import RECORD, STAMP, index_settings, milvus_index, milvus_properties, milvus_schema
-from connector.stores.shapes import differences
+from connector.stores.shapes import misfit
 from connector.stores.specs import spec_from_json
 
 if TYPE_CHECKING:
@@ -190,15 +190,6 @@ class Admin:
 def _require_same(known: Known, spec: CollectionSpec) -> None:
     if known.by_alias:
         raise SchemaMismatchError(f"collection {spec.name}: the name is an alias of {known.name}")
-    held = known.spec
-    if held.contract_hash != spec.contract_hash:
-        raise SchemaMismatchError(
-            f"collection {spec.name} holds vectors of contract {held.contract_hash or 'none'}, its view declares "
-            f"{spec.contract_hash or 'none'}; publish the encoder as a new version"
-        )
-    found = differences(held, spec)
+    found = misfit(known.spec, spec)
     if found:
-        raise SchemaMismatchError(
-            f"collection {spec.name} has another shape: {'; '.join(found)}; "
-            "declare the view with the next revision=, which is made beside this one, or go back to what was declared"
-        )
+        raise SchemaMismatchError(found)

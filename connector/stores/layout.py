@@ -144,6 +144,21 @@ def milvus_schema(client: type[MilvusClient], spec: CollectionSpec) -> Any:
     return schema
 
 
+def column_count(spec: CollectionSpec) -> int:
+    """Columns of `milvus_schema`."""
+    return _columns_beside_fields(spec) + len(spec.fields) + -(-len(spec.fields) // NULLS_IN_COLUMN)
+
+
+def most_fields(spec: CollectionSpec, columns: int) -> int:
+    """Fields that a collection like this one can have in so many columns."""
+    return max(0, (columns - _columns_beside_fields(spec)) * NULLS_IN_COLUMN // (NULLS_IN_COLUMN + 1))
+
+
+def _columns_beside_fields(spec: CollectionSpec) -> int:
+    """Primary key, two times, the vector, join keys of their own, and the two of keyword search."""
+    return 4 + len(key_columns(spec)) + (2 if spec.keyword_fields else 0)
+
+
 def index_settings(spec: CollectionSpec) -> dict[str, dict[str, Any]]:
     """Milvus column → its index: `index_type`, `metric_type`, `params`."""
     if spec.vector is None:
