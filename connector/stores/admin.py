@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from connector.errors import SchemaMismatchError, StoreError
@@ -16,6 +16,8 @@ from connector.stores.specs import spec_from_json
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
+
+    from connector.stores.filters import Filter
 
 MILVUS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 
@@ -31,6 +33,7 @@ class Known:
         spec: its spec, under the collection's own name.
         record: the text that was kept with it.
         identity: a number of its own on a server, another one when it is made anew; Milvus Lite has none.
+        expressions: Milvus expressions of filters that were asked here before, by the filter's `id`, with the filter.
     """
 
     asked: str
@@ -39,6 +42,7 @@ class Known:
     spec: CollectionSpec
     record: str = ""
     identity: str = ""
+    expressions: dict[int, tuple[Filter, str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:

@@ -9,8 +9,10 @@ collection, so a view without one carries a constant of two dimensions. The prim
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from connector.stores.base import CollectionSpec, ScalarField, ScalarType
@@ -45,6 +47,7 @@ EXPRESSION_WORDS = frozenset(
 )
 
 
+@lru_cache(maxsize=4096)
 def column_name(field: str) -> str:
     """Milvus column of a field: its own name where Milvus takes it, else the name in hexadecimal."""
     if PLAIN_NAME.fullmatch(field) and field.lower() not in EXPRESSION_WORDS:
@@ -86,15 +89,20 @@ class NullMark:
         return " and ".join(bounds)
 
 
-def null_marks(spec: CollectionSpec) -> dict[str, NullMark]:
+def null_marks(spec: CollectionSpec) -> Mapping[str, NullMark]:
     """Field → where its nulls are marked, in the order of the fields."""
+    return _null_marks(tuple([field.name for field in spec.fields]))
+
+
+@lru_cache(maxsize=1024)
+def _null_marks(fields: tuple[str, ...]) -> Mapping[str, NullMark]:
     marks: dict[str, NullMark] = {}
-    for position, field in enumerate(spec.fields):
+    for position, field in enumerate(fields):
         first = position - position % NULLS_IN_COLUMN
-        shared = min(NULLS_IN_COLUMN, len(spec.fields) - first)
+        shared = min(NULLS_IN_COLUMN, len(fields) - first)
         column = f"_nulls_{position // NULLS_IN_COLUMN}"
-        marks[field.name] = NullMark(column, 1 << (position - first), 1 << shared)
-    return marks
+        marks[field] = NullMark(column, 1 << (position - first), 1 << shared)
+    return MappingProxyType(marks)
 
 
 def key_columns(spec: CollectionSpec) -> tuple[ScalarField, ...]:

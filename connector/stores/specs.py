@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from connector.errors import ConfigurationError
@@ -90,7 +91,7 @@ def collection_spec_of_view(
             an unknown metric, or a tag that cannot be read.
     """
     tags = view.tags
-    version = EncoderContract.from_json(tags[TAG_CONTRACT]).version if TAG_CONTRACT in tags else 1
+    version = _encoder_version(tags[TAG_CONTRACT]) if TAG_CONTRACT in tags else 1
     keys = [FieldSpec(column.name, str(column.dtype)) for column in view.entity_columns]
     settings = _json_tag(view, TAG_INDEX, dict, index or DEFAULT_INDEX)
     spec = CollectionSpec(
@@ -169,14 +170,25 @@ def _vector(view: FeatureView, field: Any, index: dict[str, Any], dimension: int
 def _json_tag(view: FeatureView, tag: str, kind: type[T], default: T) -> T:
     if tag not in view.tags:
         return default
-    try:
-        value = json.loads(view.tags[tag])
-    except ValueError:
-        value = None
+    value: Any = _parsed(view.tags[tag])
     if not isinstance(value, kind) or (isinstance(value, list) and not all(isinstance(item, str) for item in value)):
         wanted = "a JSON object" if kind is dict else "a JSON list of names"
         raise ConfigurationError(f"feature view {view.name}: tag {tag} is {view.tags[tag][:80]!r}; expected {wanted}")
     return value
+
+
+@lru_cache(maxsize=256)
+def _encoder_version(contract: str) -> int:
+    return EncoderContract.from_json(contract).version
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """JSON of a tag, which nobody changes; None where it is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _can_partition(spec: CollectionSpec) -> list[str]:
