@@ -84,7 +84,7 @@ def features(view: FeatureView, rows: pa.Table, names: Sequence[str]) -> list[di
 
 def event_times(rows: pa.Table) -> list[datetime | None]:
     """Event time of each row. Arrow's own way to times of Python costs more than all else that is done with them."""
-    times = rows.column(EVENT_TIMESTAMP).cast(pa.int64()).to_pylist()
+    times = rows.column(EVENT_TIMESTAMP).combine_chunks().view(pa.int64()).to_pylist()
     return [None if time is None else EPOCH + timedelta(microseconds=time) for time in times]
 
 
