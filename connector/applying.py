@@ -21,7 +21,7 @@ from connector.errors import (
 from connector.repository import Repository, one_line
 from connector.spaces import EmbeddingSpace, is_content_view, read_spaces, view_record
 from connector.stores.base import VectorStore
-from connector.versions.declared import make_candidates, separate
+from connector.versions.declared import check_spaces, make_candidates, separate
 from encoders.contract import EncoderContract
 
 Notice = Callable[[str], None]
@@ -79,7 +79,7 @@ def apply_repository(repository: Repository, notice: Notice = lambda _: None) ->
     Nothing is written unless every file imports, every space is well declared and Milvus answers.
 
     Raises:
-        ConfigurationError: the files or feature_store.yaml cannot be used.
+        ConfigurationError: the files or feature_store.yaml cannot be used, or Milvus takes fewer columns.
         SchemaMismatchError: a collection exists with another shape or contract.
         StoreUnavailableError: Milvus does not answer.
     """
@@ -89,6 +89,7 @@ def apply_repository(repository: Repository, notice: Notice = lambda _: None) ->
     store = repository.vector_store
     store.list_collections()  # Feast writes its registry whether or not Milvus answers
     declared = separate(contents.feature_views, repository, store)
+    check_spaces(declared, repository, store)
     contents = contents._replace(feature_views=declared.to_apply)
     notice("applying the Feast definitions")
     _apply_to_feast(repository, contents)
@@ -110,10 +111,8 @@ def apply_repository(repository: Repository, notice: Notice = lambda _: None) ->
 
 def ensure_views(repository: Repository, store: VectorStore) -> None:
     """Collections, aliases and logs of every space and content view; what exists is left as it is."""
-    from connector.stores import collection_spec_of_view
-
     for view in repository.snapshot().views.values():
-        spec, serving = collection_spec_of_view(view), store.resolve_alias(view.name)
+        spec, serving = repository.collection_spec(view), store.resolve_alias(view.name)
         if serving is None or not is_content_view(view):  # a plain view may have moved on from its first collection
             store.create(spec, view_record(view))
         if serving is None:

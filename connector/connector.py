@@ -379,7 +379,7 @@ class Connector:
         self._require_open()
         return compact(self._repository, space)
 
-    def delete(self, entity: str, keys: Sequence[str | int]) -> DeletionReceipt:
+    def delete(self, entity: str, keys: Sequence[str | int], *, dry_run: bool = False) -> DeletionReceipt:
         """Remove entities from every space and version, plain view, offline log, Feast's online store and dead letter.
 
         Logs first, Milvus second; killed in between, it is completed by giving it again. A later ingest of the same key
@@ -388,6 +388,7 @@ class Connector:
         Args:
             entity: name of the Feast entity.
             keys: values of its join key.
+            dry_run: only count what would be removed where.
 
         Returns:
             What was removed where; also kept in `data/deletions`, with hashes in place of the keys.
@@ -407,6 +408,7 @@ class Connector:
             keys,
             dead_letters=self.dead_letter_folder,
             receipts=self.path / "data" / "deletions",
+            dry_run=dry_run,
         )
 
     def count(self, space: str) -> int:

@@ -17,7 +17,7 @@ from connector.suggest import suggestion
 if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
 
-    from connector.stores.base import VectorStore
+    from connector.stores.base import CollectionSpec, VectorStore
     from connector.stores.offline_log import OfflineLog
 
 FEATURE_STORE_FILE = "feature_store.yaml"
@@ -63,6 +63,7 @@ class Repository:
         self._store: FeatureStore | None = None
         self._snapshot: Snapshot | None = None
         self._mark: tuple[int, int] | None = None
+        self._watched: tuple[FeatureStore, Path | None] | None = None
         self._expires = 0.0
 
     @property
@@ -88,6 +89,16 @@ class Repository:
         store = self.feature_store
         opened: VectorStore = store.provider.online_store.vector_store(store.config)
         return opened
+
+    def collection_spec(self, view: FeatureView) -> CollectionSpec:
+        """Spec of a view's collection in this repository's online store.
+
+        Raises:
+            ConfigurationError: a view that cannot be a collection.
+        """
+        from connector.stores.online_config import view_spec
+
+        return view_spec(self.feature_store.config, view)
 
     def offline_log(self, view: FeatureView) -> OfflineLog:
         """The offline log of an embedding space or content view."""
@@ -136,7 +147,7 @@ class Repository:
     def close(self) -> None:
         """Release the connection to Milvus; what is asked afterwards opens it again."""
         with self._lock:
-            store, self._store, self._snapshot = self._store, None, None
+            store, self._store, self._snapshot, self._watched = self._store, None, None, None
         if store is not None:
             store.provider.online_store.vector_store(store.config).close()
 
@@ -188,7 +199,9 @@ class Repository:
         return self.path / str(registry.path)
 
     def _registry_mark(self, store: FeatureStore) -> tuple[int, int] | None:
-        file = self._registry_file(store)
+        if self._watched is None or self._watched[0] is not store:
+            self._watched = store, self._registry_file(store)
+        file = self._watched[1]
         if file is None:
             return (0, 0)
         try:

@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     @app.command("delete")
     def delete(
         entity: Annotated[list[str], typer.Option("--entity", "-e", help="ENTITY=KEY, as item=sku-1; may repeat.")],
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed where.")] = False,
         repo: RepoOption = Path(),
         as_json: JsonOption = False,
     ) -> None:
@@ -25,17 +26,18 @@ def register(app: typer.Typer) -> None:
         There is no undoing it. Killed in between, it is completed by giving it again.
         """
         with opened(repo) as connector:
-            receipts = [connector.delete(name, keys) for name, keys in _keys(entity).items()]
+            receipts = [connector.delete(name, keys, dry_run=dry_run) for name, keys in _keys(entity).items()]
         if as_json:
             print_json([receipt.to_dict() for receipt in receipts])
             return
         for receipt in receipts:
             rows: list[dict[str, Any]] = [vars(removal) for removal in receipt.removals]
-            title = f"{receipt.entity}: {len(receipt.keys)} deleted, {receipt.rows:,} rows"
+            done = "deleted" if receipt.carried_out else "would be deleted"
+            title = f"{receipt.entity}: {len(receipt.keys)} {done}, {receipt.rows:,} rows"
             print_rows(rows, ["where", "view", "version", "rows", "place"], title=title)
             for line in receipt.remains:
                 note(line)
-            note(f"receipt: {receipt.path}")
+            note(f"receipt: {receipt.path}" if receipt.carried_out else "nothing was removed")
 
 
 def _keys(given: list[str]) -> dict[str, list[str | int]]:

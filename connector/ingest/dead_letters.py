@@ -162,13 +162,19 @@ def clean_dead_letters(folder: Path) -> int:
 
 
 def discard_letters(
-    folder: Path, unfinished: Iterable[KeptSegments], keys: Sequence[str], views: Collection[str]
+    folder: Path,
+    unfinished: Iterable[KeptSegments],
+    keys: Sequence[str],
+    views: Collection[str],
+    *,
+    dry_run: bool = False,
 ) -> int:
     """Remove the letters of these keys, of these views or of whole rows → how many. Safe to do again.
 
     Args:
         unfinished: runs whose letters are not yet in a table.
         keys: as text.
+        dry_run: only count them.
     """
     asked = pa.array([plain(key, MAX_KEY_SHOWN) for key in keys], pa.string())
     own = pa.array(sorted(views), pa.string())
@@ -184,6 +190,8 @@ def discard_letters(
         kept = without(table)
         if kept.num_rows < table.num_rows:
             removed += table.num_rows - kept.num_rows
+            if dry_run:
+                continue
             if kept.num_rows:
                 DurableFolder(folder).write(file.name, lambda to, kept=kept: pq.write_table(kept, to))  # type: ignore[misc]
             else:
@@ -193,7 +201,8 @@ def discard_letters(
             kept = without(table)
             if kept.num_rows < table.num_rows:
                 removed += table.num_rows - kept.num_rows
-                run.write_letters(segment, kept)
+                if not dry_run:
+                    run.write_letters(segment, kept)
     return removed
 
 

@@ -17,7 +17,7 @@ from connector.retrieval.fusion import FUSIONS, Key
 from connector.retrieval.query import Query
 from connector.retrieval.results import SpaceHits, fused_result, no_hits, single_result, space_hits
 from connector.spaces import EmbeddingSpace
-from connector.stores.base import VectorStore
+from connector.stores.base import ScalarType, VectorStore
 from connector.stores.filters import Filter, parse_filter
 from connector.stores.layout import filter_types
 from connector.stores.specs import collection_spec
@@ -44,6 +44,7 @@ class Searcher:
         self._encoder_for = encoder_for
         self._pool = pool
         self._verified: dict[str, EmbeddingSpace] = {}
+        self._types: dict[str, tuple[EmbeddingSpace, dict[str, ScalarType]]] = {}
 
     def search(self, query: Query, spaces: Mapping[str, EmbeddingSpace]) -> pa.Table:
         """Hits for `query`: the key, `rank`, `score`, carried scalars, and each space's own rank and score if several.
@@ -59,7 +60,7 @@ class Searcher:
         """
         chosen = [spaces[name] for name in query.weights]
         fields = _fields_of(query, chosen)
-        filters = {space.name: _filter(query, space) for space in chosen}
+        filters = {space.name: self._filter(query, space) for space in chosen}
         _require_one_entity(chosen)
         for space in chosen:
             self.verify(space)
@@ -108,6 +109,17 @@ class Searcher:
             )
         self._verified[space.name] = space
 
+    def _filter(self, query: Query, space: EmbeddingSpace) -> Filter | None:
+        if query.where is None:
+            return None
+        kept = self._types.get(space.name)
+        if kept is None or kept[0] is not space:
+            kept = self._types[space.name] = space, filter_types(collection_spec(space))
+        try:
+            return parse_filter(query.where, kept[1])
+        except FilterError as error:
+            raise FilterError(f"space {space.name}: {error}") from error
+
     def _stored_vectors(self, key: Key, spaces: Sequence[EmbeddingSpace]) -> dict[str, NDArray[np.float32]]:
         vectors: dict[str, NDArray[np.float32]] = {}
         for space in spaces:
@@ -148,15 +160,6 @@ def _fields_of(query: Query, spaces: Sequence[EmbeddingSpace]) -> list[str]:
             names = " nor ".join(space.name for space in spaces)
             raise QueryError(f"field {name!r} is not carried by {names}: {suggestion(name, carried)}")
     return list(query.fields)
-
-
-def _filter(query: Query, space: EmbeddingSpace) -> Filter | None:
-    if query.where is None:
-        return None
-    try:
-        return parse_filter(query.where, filter_types(collection_spec(space)))
-    except FilterError as error:
-        raise FilterError(f"space {space.name}: {error}") from error
 
 
 def _require_one_entity(spaces: Sequence[EmbeddingSpace]) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from connector.errors import SchemaMismatchError, StoreError
 from connector.stores.base import CollectionSpec
 from connector.stores.connection import MilvusEndpoint, translated
 from connector.stores.layout import RECORD, STAMP, index_settings, milvus_index, milvus_properties, milvus_schema
-from connector.stores.shapes import differences
+from connector.stores.shapes import misfit
 from connector.stores.specs import spec_from_json
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
+
+    from connector.stores.filters import Filter
 
 MILVUS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 
@@ -31,6 +33,7 @@ class Known:
         spec: its spec, under the collection's own name.
         record: the text that was kept with it.
         identity: a number of its own on a server, another one when it is made anew; Milvus Lite has none.
+        expressions: Milvus expressions of filters that were asked here before, by the filter's `id`, with the filter.
     """
 
     asked: str
@@ -39,6 +42,7 @@ class Known:
     spec: CollectionSpec
     record: str = ""
     identity: str = ""
+    expressions: dict[int, tuple[Filter, str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -190,15 +194,6 @@ class Admin:
 def _require_same(known: Known, spec: CollectionSpec) -> None:
     if known.by_alias:
         raise SchemaMismatchError(f"collection {spec.name}: the name is an alias of {known.name}")
-    held = known.spec
-    if held.contract_hash != spec.contract_hash:
-        raise SchemaMismatchError(
-            f"collection {spec.name} holds vectors of contract {held.contract_hash or 'none'}, its view declares "
-            f"{spec.contract_hash or 'none'}; publish the encoder as a new version"
-        )
-    found = differences(held, spec)
+    found = misfit(known.spec, spec)
     if found:
-        raise SchemaMismatchError(
-            f"collection {spec.name} has another shape: {'; '.join(found)}; "
-            "declare the view with the next revision=, which is made beside this one, or go back to what was declared"
-        )
+        raise SchemaMismatchError(found)

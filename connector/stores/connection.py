@@ -43,6 +43,7 @@ class MilvusEndpoint:
         client_pem_path: client certificate.
         client_key_path: client key.
         server_name: name in the server's certificate, where it is not the host's.
+        max_columns: that the server takes in a collection, its `proxy.maxFieldNum`; Milvus Lite takes any number.
         state_folder: where writers on this host keep their locks; default see `connector.stores.state_folder`.
     """
 
@@ -61,6 +62,7 @@ class MilvusEndpoint:
     client_pem_path: str | None = None
     client_key_path: str | None = None
     server_name: str | None = None
+    max_columns: int = 64
     state_folder: Path | None = None
 
     @property

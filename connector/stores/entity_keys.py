@@ -23,6 +23,15 @@ def key_table(spec: CollectionSpec, keys: Sequence[EntityKey]) -> dict[str, pa.A
         StoreError: an entity key without one of the join keys, or with a value of another type.
     """
     columns: dict[str, list[Any]] = {key.name: [] for key in spec.keys}
+    if len(columns) == 1:
+        ((only, column),) = columns.items()
+        for key in keys:
+            if len(key.join_keys) != 1 or key.join_keys[0] != only:
+                break
+            value = key.entity_values[0]
+            kind = value.WhichOneof("val")
+            column.append(None if kind is None else getattr(value, kind))
+        keys = keys[len(column) :]
     for key in keys:
         given = dict(zip(key.join_keys, key.entity_values, strict=True))
         for name, column in columns.items():

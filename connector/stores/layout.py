@@ -9,8 +9,10 @@ collection, so a view without one carries a constant of two dimensions. The prim
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from connector.stores.base import CollectionSpec, ScalarField, ScalarType
@@ -45,6 +47,7 @@ EXPRESSION_WORDS = frozenset(
 )
 
 
+@lru_cache(maxsize=4096)
 def column_name(field: str) -> str:
     """Milvus column of a field: its own name where Milvus takes it, else the name in hexadecimal."""
     if PLAIN_NAME.fullmatch(field) and field.lower() not in EXPRESSION_WORDS:
@@ -86,15 +89,20 @@ class NullMark:
         return " and ".join(bounds)
 
 
-def null_marks(spec: CollectionSpec) -> dict[str, NullMark]:
+def null_marks(spec: CollectionSpec) -> Mapping[str, NullMark]:
     """Field → where its nulls are marked, in the order of the fields."""
+    return _null_marks(tuple([field.name for field in spec.fields]))
+
+
+@lru_cache(maxsize=1024)
+def _null_marks(fields: tuple[str, ...]) -> Mapping[str, NullMark]:
     marks: dict[str, NullMark] = {}
-    for position, field in enumerate(spec.fields):
+    for position, field in enumerate(fields):
         first = position - position % NULLS_IN_COLUMN
-        shared = min(NULLS_IN_COLUMN, len(spec.fields) - first)
+        shared = min(NULLS_IN_COLUMN, len(fields) - first)
         column = f"_nulls_{position // NULLS_IN_COLUMN}"
-        marks[field.name] = NullMark(column, 1 << (position - first), 1 << shared)
-    return marks
+        marks[field] = NullMark(column, 1 << (position - first), 1 << shared)
+    return MappingProxyType(marks)
 
 
 def key_columns(spec: CollectionSpec) -> tuple[ScalarField, ...]:
@@ -142,6 +150,21 @@ def milvus_schema(client: type[MilvusClient], spec: CollectionSpec) -> Any:
             Function(BM25, FunctionType.BM25, input_field_names=[WORDS], output_field_names=[BM25], params={})
         )
     return schema
+
+
+def column_count(spec: CollectionSpec) -> int:
+    """Columns of `milvus_schema`."""
+    return _columns_beside_fields(spec) + len(spec.fields) + -(-len(spec.fields) // NULLS_IN_COLUMN)
+
+
+def most_fields(spec: CollectionSpec, columns: int) -> int:
+    """Fields that a collection like this one can have in so many columns."""
+    return max(0, (columns - _columns_beside_fields(spec)) * NULLS_IN_COLUMN // (NULLS_IN_COLUMN + 1))
+
+
+def _columns_beside_fields(spec: CollectionSpec) -> int:
+    """Primary key, two times, the vector, join keys of their own, and the two of keyword search."""
+    return 4 + len(key_columns(spec)) + (2 if spec.keyword_fields else 0)
 
 
 def index_settings(spec: CollectionSpec) -> dict[str, dict[str, Any]]:

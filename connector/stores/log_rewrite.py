@@ -23,14 +23,10 @@ BATCH_ROWS = 16_384
 
 def discard_keys(log: OfflineLog, keys: pa.Table) -> int:
     """See `OfflineLog.discard`."""
-    schema = log.schema()
-    if schema is None or keys.num_rows == 0:
+    fitting = _typed(log, keys)
+    if fitting is None:
         return 0
-    missing = set(keys.column_names) - set(schema.names)
-    if missing:
-        raise SchemaMismatchError(f"log {log.folder} has no key column {', '.join(sorted(missing))}")
-    keys = keys.cast(pa.schema([schema.field(name) for name in keys.column_names]))
-    removed = 0
+    keys, removed = fitting, 0
     with maintaining(log.files):
         finish_compaction(log.files)
         remove_abandoned(log)  # copies of rows, that nobody reads and that must go with them
@@ -47,6 +43,25 @@ def discard_keys(log: OfflineLog, keys: pa.Table) -> int:
                 log.files.write(f"{part}.parquet", lambda file, path=path: _copy(log, path, keys, file))  # type: ignore[misc]
             removed += found
     return removed
+
+
+def count_keys(log: OfflineLog, keys: pa.Table) -> int:
+    """See `OfflineLog.holding`."""
+    fitting = _typed(log, keys)
+    if fitting is None:
+        return 0
+    return sum(_holds(log, path, fitting)[0] for path in log.parts() if part_name(path) != EMPTY_PART)
+
+
+def _typed(log: OfflineLog, keys: pa.Table) -> pa.Table | None:
+    """Keys in the types of the log; None where there is nothing to look for, or nowhere to look."""
+    schema = log.schema()
+    if schema is None or keys.num_rows == 0:
+        return None
+    missing = set(keys.column_names) - set(schema.names)
+    if missing:
+        raise SchemaMismatchError(f"log {log.folder} has no key column {', '.join(sorted(missing))}")
+    return keys.cast(pa.schema([schema.field(name) for name in keys.column_names]))
 
 
 def _holds(log: OfflineLog, path: str, keys: pa.Table) -> tuple[int, int]:

@@ -163,6 +163,12 @@ class OfflineLog:
 
         return discard_keys(self, keys)
 
+    def holding(self, keys: pa.Table) -> int:
+        """Rows of these keys, which `discard` would remove; changes nothing."""
+        from connector.stores.log_rewrite import count_keys
+
+        return count_keys(self, keys)
+
     def compact(
         self, unfinished: Callable[[], Collection[str]] = tuple, part_rows: int = COMPACT_ROWS
     ) -> tuple[int, int]:

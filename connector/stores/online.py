@@ -44,6 +44,7 @@ from connector.stores.online_config import (
     milvus_endpoint,
     online_config,
     open_vector_store,
+    view_spec,
 )
 from connector.stores.online_documents import (
     Document,
@@ -55,7 +56,7 @@ from connector.stores.online_documents import (
 )
 from connector.stores.online_rows import ReadRow, WriteRow, rows_for_feast, rows_of_feast
 from connector.stores.online_update import check_view, drop_view, ensure_view, is_space
-from connector.stores.specs import collection_spec_of_view, search_params_of_view
+from connector.stores.specs import search_params_of_view
 
 if TYPE_CHECKING:
     from feast import Entity, FeatureView
@@ -174,7 +175,7 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
         entity_keys: list[EntityKey],
         requested_features: list[str] | None = None,
     ) -> list[ReadRow]:
-        """Rows in the order of `entity_keys`; (None, None) where a key is absent or its row has expired."""
+        """Rows in the order of `entity_keys`; (None, None) of an absent one, (event time, None) of an expired one."""
         spec = self._spec(config, table)
         wanted = list(requested_features or [feature.name for feature in table.features])
         keys = pa.table(key_table(spec, entity_keys))
@@ -286,8 +287,7 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
             await asyncio.to_thread(store.close)
 
     def _spec(self, config: RepoConfig, view: FeatureView) -> CollectionSpec:
-        online = online_config(config)
-        return collection_spec_of_view(view, index=online.index, partition_key=online.partition_key)
+        return view_spec(config, view)
 
     def _search(
         self,

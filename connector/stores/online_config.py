@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from feast.repo_config import FeastConfigBaseModel, RepoConfig
 
 from connector.errors import ConfigurationError
+from connector.stores.base import CollectionSpec
 from connector.stores.connection import Consistency, MilvusEndpoint
 from connector.stores.milvus import MilvusVectorStore
+from connector.stores.specs import collection_spec_of_view
+
+if TYPE_CHECKING:
+    from feast import FeatureView
 
 CLASS_PATH = "connector.stores.online.MilvusOnlineStore"
 
@@ -30,12 +35,14 @@ class MilvusSettings(FeastConfigBaseModel):  # type: ignore[misc]  # feast is un
         index: of vectors whose view does not say: `index_type` and the parameters Milvus takes with it.
         search_params: of every search, e.g. {"ef": 128}; a view's tag `connector/search_params` goes before.
         partition_key: of views that have such a field (or join key, of several) and no tag of their own.
+        embedding_dim: length of vectors whose field has no `vector_length`; Feast's own stores are told so too.
         tls: encrypt; an https URI does so by itself.
         server_pem_path: the server's certificate, for one-way TLS.
         ca_pem_path: certificate authority, for two-way TLS, with the client's pair below.
         client_pem_path: client certificate.
         client_key_path: client key.
         server_name: name in the server's certificate, where it is not the host's.
+        max_columns: that the server takes in a collection: its `proxy.maxFieldNum`.
         vector_enabled: read by Feast; always true.
     """
 
@@ -52,12 +59,14 @@ class MilvusSettings(FeastConfigBaseModel):  # type: ignore[misc]  # feast is un
     index: dict[str, Any] | None = None
     search_params: dict[str, Any] | None = None
     partition_key: str = ""
+    embedding_dim: int | None = None
     tls: bool = False
     server_pem_path: str | None = None
     ca_pem_path: str | None = None
     client_pem_path: str | None = None
     client_key_path: str | None = None
     server_name: str | None = None
+    max_columns: int = 64
     vector_enabled: bool = True
 
 
@@ -105,6 +114,19 @@ def milvus_endpoint(config: RepoConfig) -> MilvusEndpoint:
         client_pem_path=online.client_pem_path,
         client_key_path=online.client_key_path,
         server_name=online.server_name,
+        max_columns=online.max_columns,
+    )
+
+
+def view_spec(config: RepoConfig, view: FeatureView) -> CollectionSpec:
+    """Spec of a view's collection, with what the repository's online store says where the view does not.
+
+    Raises:
+        ConfigurationError: a view that cannot be a collection, or another online store.
+    """
+    online = online_config(config)
+    return collection_spec_of_view(
+        view, index=online.index, partition_key=online.partition_key, dimension=online.embedding_dim
     )
 
 

@@ -21,7 +21,7 @@ from connector.stores.base import CollectionSpec, VectorField, VectorStore
 from connector.stores.entity_keys import entity_keys
 from connector.stores.feast_values import proto_types, to_protos
 from connector.stores.filters import Filter
-from connector.stores.online_rows import features
+from connector.stores.online_rows import event_times, features
 from connector.stores.queries import MOST_HITS, check_k
 from connector.stores.specs import METRICS
 
@@ -81,7 +81,6 @@ def find_documents(store: VectorStore, search: Search, requested: Sequence[str])
     """
     names = _known(search, requested)
     hits = _hits(store, search, [*names, EVENT_TIMESTAMP])
-    hits = hits.sort_by([(key.name, "ascending") for key in search.spec.keys])
     scores = {
         name: to_protos("Float32", hits.column(name)) for name in (DISTANCE, TEXT_RANK) if name in hits.schema.names
     }
@@ -90,7 +89,9 @@ def find_documents(store: VectorStore, search: Search, requested: Sequence[str])
         for row, value in zip(rows, values, strict=True):
             row[name] = value
     keys = entity_keys(search.view, search.spec, hits)
-    return list(zip(hits.column(EVENT_TIMESTAMP).to_pylist(), keys, rows, strict=True))
+    documents = list(zip(event_times(hits), keys, rows, strict=True))
+    ranks = _keys(hits, [key.name for key in search.spec.keys])
+    return [documents[place] for place in sorted(range(len(ranks)), key=ranks.__getitem__)]
 
 
 def find_first_documents(store: VectorStore, search: Search, requested: Sequence[str]) -> list[FirstDocument]:
@@ -103,7 +104,7 @@ def find_first_documents(store: VectorStore, search: Search, requested: Sequence
     vectors = to_protos(proto_types(search.view)[vector.name], hits.column(vector.name))
     return list(
         zip(
-            hits.column(EVENT_TIMESTAMP).to_pylist(),
+            event_times(hits),
             entity_keys(search.view, search.spec, hits),
             [row[names[0]] for row in rows],
             vectors,

@@ -12,6 +12,7 @@ from connector.errors import StoreError
 from connector.spaces import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from connector.stores.base import CollectionSpec
 from connector.stores.entity_keys import key_table
+from connector.stores.expiry import EARLIEST, EPOCH
 from connector.stores.feast_values import from_protos, proto_types, to_protos, vectors_from_protos
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-MICROSECOND = timedelta(microseconds=1)
-LEAST = -(2**63)
 WriteRow = tuple["EntityKey", dict[str, "Value"], datetime, datetime | None]
 ReadRow = tuple[datetime | None, dict[str, "Value"] | None]
 
@@ -52,17 +50,14 @@ def rows_of_feast(view: FeatureView, spec: CollectionSpec, data: Sequence[WriteR
 def rows_for_feast(
     view: FeatureView, rows: pa.Table, names: Sequence[str], alive_since: datetime | None
 ) -> list[ReadRow]:
-    """What Feast reads; (None, None) where a row is absent, or older than `alive_since`.
+    """What Feast reads: (None, None) of an absent row, (event time, None) of one older than `alive_since`.
 
-    Feast's answer has no place for an expired value: what a store returns is called present. So an expired row is as
-    absent as it is with a store that removes it.
+    Feast calls present whatever values a store returns, so an expired row has none; its time says why.
     """
-    least = LEAST if alive_since is None else (alive_since - EPOCH) // MICROSECOND
-    # Arrow's own way to times of Python costs more than everything else here.
-    times = rows.column(EVENT_TIMESTAMP).cast(pa.int64()).to_pylist()
+    least = alive_since or EARLIEST
     return [
-        (None, None) if time is None or time < least else (EPOCH + timedelta(microseconds=time), row)
-        for time, row in zip(times, features(view, rows, names), strict=True)
+        (time, None if time is None or time < least else row)
+        for time, row in zip(event_times(rows), features(view, rows, names), strict=True)
     ]
 
 
@@ -85,6 +80,12 @@ def features(view: FeatureView, rows: pa.Table, names: Sequence[str]) -> list[di
                 "declare the type it was written under"
             ) from error
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def event_times(rows: pa.Table) -> list[datetime | None]:
+    """Event time of each row. Arrow's own way to times of Python costs more than all else that is done with them."""
+    times = rows.column(EVENT_TIMESTAMP).combine_chunks().view(pa.int64()).to_pylist()
+    return [None if time is None else EPOCH + timedelta(microseconds=time) for time in times]
 
 
 def _times(times: Sequence[datetime | None]) -> pa.Array:

@@ -13,7 +13,7 @@ from connector.errors import ConfigurationError, SchemaMismatchError
 from connector.spaces import TAG_CONTRACT, collection_name, version_of, view_of_record, view_record
 from connector.stores.base import CollectionSpec, VectorStore
 from connector.stores.carry import carry_rows, obstacles
-from connector.stores.shapes import differences
+from connector.stores.shapes import differences, index_differences, misfit
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -33,11 +33,17 @@ def check_view(store: VectorStore, view: FeatureView, spec: CollectionSpec) -> N
         SchemaMismatchError: the declared shape cannot be had without losing rows; says what to do instead.
     """
     serving = store.resolve_alias(view.name)
+    fitted, _ = store.fitted(spec)
     if serving is None:
         return
     if not is_space(view):
         _changes(store, view, spec, serving)
-    elif serving != spec.name and store.count(serving):
+    elif serving == spec.name:
+        held = store.describe(serving)
+        found = "" if held is None or can_reindex(store, held, fitted) else misfit(held, fitted)
+        if found:
+            raise SchemaMismatchError(f"feature view {view.name}: {found}")
+    elif store.count(serving):
         raise SchemaMismatchError(
             f"feature view {view.name} declares {spec.name}, but {serving} serves and holds rows; "
             f"run `connector apply`, which makes {spec.name} beside it, then `connector promote {view.name}`"
@@ -52,6 +58,9 @@ def ensure_view(store: VectorStore, view: FeatureView, spec: CollectionSpec) -> 
     """
     check_view(store, view, spec)
     if is_space(view):
+        held = store.describe(spec.name)
+        if held is not None and can_reindex(store, held, store.fitted(spec)[0]):
+            store.drop(spec.name)
         _create(store, view, spec)
         if store.resolve_alias(view.name) != spec.name:
             store.set_alias(view.name, spec.name)
@@ -67,6 +76,16 @@ def ensure_view(store: VectorStore, view: FeatureView, spec: CollectionSpec) -> 
     if changes:
         serving = _move(store, view, spec, serving, changes)
     _finish(store, view.name, serving)
+
+
+def can_reindex(store: VectorStore, held: CollectionSpec, declared: CollectionSpec) -> bool:
+    """Whether a space's collection differs by its index alone and holds nothing, so that it can be made anew."""
+    found = index_differences(held, declared)
+    return (
+        bool(found)
+        and held.contract_hash == declared.contract_hash
+        and (differences(held, declared) == found and store.count(held.name) == 0)
+    )
 
 
 def drop_view(store: VectorStore, name: str) -> None:

@@ -58,7 +58,7 @@ def _other(spec: CollectionSpec, name: str, keys: Sequence[str], rows: Sequence[
         return _vectors(spec.vector.dimension, [row[vector_column(spec)] for row in rows])
     times = [row[EVENT if name == EVENT_TIMESTAMP else CREATED] for row in rows]
     values = [None if time == NO_CREATED else time for time in times]
-    return pa.array(values, pa.int64()).cast(ARROW_TYPES["timestamp"])
+    return pa.array(values, ARROW_TYPES["timestamp"])
 
 
 def column_type(spec: CollectionSpec, name: str) -> pa.DataType:
@@ -105,8 +105,6 @@ def _scalar(field: ScalarField, mark: NullMark, rows: Sequence[Row]) -> pa.Array
     values: list[Any] = [None if row[nulls] & bit else row[column] for row in rows]
     if field.type == "opaque":
         return pa.array([None if value is None else base64.b64decode(value) for value in values], pa.binary())
-    if field.type == "timestamp":
-        return pa.array(values, pa.int64()).cast(ARROW_TYPES["timestamp"])
     return pa.array(values, ARROW_TYPES[field.type])
 
 

@@ -20,6 +20,7 @@ from connector.stores.queries import query_vectors, search_params, search_schema
 from connector.stores.session import Session
 
 MOST_WORDS_BYTES = 8192
+KEPT_EXPRESSIONS = 64
 
 
 def expression(spec: CollectionSpec, where: Filter | None, can: Capabilities) -> str:
@@ -44,6 +45,20 @@ def expression(spec: CollectionSpec, where: Filter | None, can: Capabilities) ->
     )
 
 
+def _kept_expression(known: Known, where: Filter | None, can: Capabilities) -> str:
+    """`expression`, made once for a filter that is asked again; a filter read from the same text is the same one."""
+    if where is None:
+        return ""
+    kept = known.expressions.get(id(where))
+    if kept is not None and kept[0] is where:
+        return kept[1]
+    made = expression(known.spec, where, can)
+    if len(known.expressions) >= KEPT_EXPRESSIONS:
+        known.expressions.clear()
+    known.expressions[id(where)] = where, made
+    return made
+
+
 def by_vector(
     session: Session,
     known: Known,
@@ -60,7 +75,7 @@ def by_vector(
     if spec.vector is None:
         raise QueryError(f"collection {spec.name} has no vector to search by")
     queries = query_vectors(spec.vector, vectors)
-    condition = expression(spec, where, session.capabilities)
+    condition = _kept_expression(known, where, session.capabilities)
     wanted = results.output_fields(spec, columns)
     if len(queries) == 0:
         return results.empty_search_table(spec, columns)
@@ -98,7 +113,7 @@ def by_words(
         raise QueryError(f"collection {spec.name} cannot be searched by words; {remedy}")
     if not text.strip() or len(text.encode("utf-8", "replace")) > MOST_WORDS_BYTES:
         raise QueryError(f"keyword query: expected some words of at most {MOST_WORDS_BYTES} bytes")
-    condition = expression(spec, where, can)
+    condition = _kept_expression(known, where, can)
     wanted = results.output_fields(spec, columns)
     with translated(f"search {known.asked}"):
         answer = session.client.search(

@@ -26,6 +26,7 @@ class Session:
         self.pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="milvus-write")
         self._version = ""
         self._timeout = endpoint.timeout_s
+        self._columns = endpoint.max_columns
 
     @property
     def version(self) -> str:
@@ -38,7 +39,7 @@ class Session:
     @property
     def capabilities(self) -> Capabilities:
         """What the server can do."""
-        return capabilities_of(self.version)
+        return capabilities_of(self.version, self._columns)
 
     @property
     def in_key_order(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from connector.stores.base import CollectionSpec, ScalarField, VectorField
 
@@ -10,9 +11,39 @@ from connector.stores.base import CollectionSpec, ScalarField, VectorField
 def differences(held: CollectionSpec, declared: CollectionSpec) -> list[str]:
     """What a view declares that its collection does not have, a clause each; empty where the collection fits.
 
-    The order of fields and the index do not count. Nor does a partition key that is not declared: it says where rows
-    lie, not what they are.
+    The order of fields does not count. Nor does a partition key that is not declared: it says where rows lie, not what
+    they are.
     """
+    found = _shape_differences(held, declared)
+    return found + index_differences(held, declared)
+
+
+def index_differences(held: CollectionSpec, declared: CollectionSpec) -> list[str]:
+    """The clause that says so, where a vector of the same shape is declared with another index."""
+    if held.vector is None or declared.vector is None or _shape(held.vector) != _shape(declared.vector):
+        return []
+    there, now = _index(held.vector), _index(declared.vector)
+    return [] if there == now else [f"index {_settings(there)} there, {_settings(now)} declared"]
+
+
+def misfit(held: CollectionSpec, declared: CollectionSpec) -> str:
+    """Why a collection cannot be taken for the declared one, and what to do; empty where it can."""
+    name = declared.name
+    if held.contract_hash != declared.contract_hash:
+        return (
+            f"collection {name} holds vectors of contract {held.contract_hash or 'none'}, its view declares "
+            f"{declared.contract_hash or 'none'}; publish the encoder as a new version"
+        )
+    found = differences(held, declared)
+    if not found:
+        return ""
+    return (
+        f"collection {name} has another shape: {'; '.join(found)}; "
+        "declare the view with the next revision=, which is made beside this one, or go back to what was declared"
+    )
+
+
+def _shape_differences(held: CollectionSpec, declared: CollectionSpec) -> list[str]:
     found = []
     if held.keys != declared.keys:
         found.append(f"keys {_listed(held.keys)} there, {_listed(declared.keys)} declared")
@@ -43,6 +74,17 @@ def _field_changes(held: Iterable[ScalarField], declared: Iterable[ScalarField])
 
 def _shape(vector: VectorField | None) -> tuple[str, int, str] | None:
     return None if vector is None else (vector.name, vector.dimension, vector.metric)
+
+
+def _index(vector: VectorField) -> dict[str, str]:
+    """Settings as Milvus reads them: of any type, HNSW where none is named."""
+    return {"index_type": "HNSW", **{name: str(value) for name, value in vector.index.items()}}
+
+
+def _settings(index: dict[str, Any]) -> str:
+    return ", ".join(
+        [index["index_type"], *(f"{name}={index[name]}" for name in sorted(index) if name != "index_type")]
+    )
 
 
 def _listed(fields: Iterable[ScalarField]) -> str:

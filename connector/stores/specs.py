@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from connector.errors import ConfigurationError
@@ -76,27 +77,28 @@ def collection_spec(space: EmbeddingSpace) -> CollectionSpec:
 
 
 def collection_spec_of_view(
-    view: FeatureView, *, index: dict[str, Any] | None = None, partition_key: str = ""
+    view: FeatureView, *, index: dict[str, Any] | None = None, partition_key: str = "", dimension: int | None = None
 ) -> CollectionSpec:
     """Spec of any Feast feature view's collection, embedding space or not.
 
     Args:
         index: of a vector whose view has no tag for it; default HNSW with M=16, efConstruction=200.
         partition_key: where the view has no tag for it and has such a key or field.
+        dimension: of a vector whose field has no `vector_length`.
 
     Raises:
         ConfigurationError: a join key of unknown type or neither a string nor an integer, a vector without a length,
             an unknown metric, or a tag that cannot be read.
     """
     tags = view.tags
-    version = EncoderContract.from_json(tags[TAG_CONTRACT]).version if TAG_CONTRACT in tags else 1
+    version = _encoder_version(tags[TAG_CONTRACT]) if TAG_CONTRACT in tags else 1
     keys = [FieldSpec(column.name, str(column.dtype)) for column in view.entity_columns]
     settings = _json_tag(view, TAG_INDEX, dict, index or DEFAULT_INDEX)
     spec = CollectionSpec(
         name=collection_name(view.name, version, int(tags.get(TAG_REVISION, "1"))),
         keys=tuple(_key(view.name, key) for key in keys) or (_no_entity(view),),
         fields=tuple(ScalarField(f.name, scalar_type(str(f.dtype))) for f in view.features if not f.vector_index),
-        vector=next((_vector(view, field, settings) for field in view.features if field.vector_index), None),
+        vector=next((_vector(view, field, settings, dimension) for field in view.features if field.vector_index), None),
         contract_hash=tags.get(TAG_CONTRACT_HASH, ""),
         partition_key=tags.get(TAG_PARTITION_KEY, ""),
         keyword_fields=tuple(_json_tag(view, TAG_KEYWORD_FIELDS, list, [])),
@@ -147,32 +149,46 @@ def _key(view: str, key: FieldSpec) -> ScalarField:
     return ScalarField(key.name, kind)
 
 
-def _vector(view: FeatureView, field: Any, index: dict[str, Any]) -> VectorField:
+def _vector(view: FeatureView, field: Any, index: dict[str, Any], dimension: int | None) -> VectorField:
     if str(field.dtype) not in ("Array(Float32)", "Array(Float64)"):
         raise ConfigurationError(
             f"feature view {view.name}: vector {field.name} is {field.dtype}; declare it Array(Float32)"
         )
-    if not field.vector_length:
-        raise ConfigurationError(f"feature view {view.name}: vector {field.name} needs vector_length=")
+    length = int(field.vector_length or dimension or 0)
+    if length <= 0:
+        raise ConfigurationError(
+            f"feature view {view.name}: vector {field.name} needs vector_length=, or online_store.embedding_dim"
+        )
     name = str(field.vector_search_metric or "").upper()
     if name not in METRICS:
         raise ConfigurationError(
             f"feature view {view.name}: vector {field.name} has metric {name!r}; use COSINE, IP or L2"
         )
-    return VectorField(field.name, int(field.vector_length), METRICS[name], dict(index))
+    return VectorField(field.name, length, METRICS[name], dict(index))
 
 
 def _json_tag(view: FeatureView, tag: str, kind: type[T], default: T) -> T:
     if tag not in view.tags:
         return default
-    try:
-        value = json.loads(view.tags[tag])
-    except ValueError:
-        value = None
+    value: Any = _parsed(view.tags[tag])
     if not isinstance(value, kind) or (isinstance(value, list) and not all(isinstance(item, str) for item in value)):
         wanted = "a JSON object" if kind is dict else "a JSON list of names"
         raise ConfigurationError(f"feature view {view.name}: tag {tag} is {view.tags[tag][:80]!r}; expected {wanted}")
     return value
+
+
+@lru_cache(maxsize=256)
+def _encoder_version(contract: str) -> int:
+    return EncoderContract.from_json(contract).version
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Any:
+    """JSON of a tag, which nobody changes; None where it is not JSON."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _can_partition(spec: CollectionSpec) -> list[str]:

@@ -115,6 +115,11 @@ class WriteTests(OnlineFixtures):
         view = make([Field(name="count", dtype=Int64)], ttl=2 * HOUR)
         view.write((item("old"), {"count": 1}, NOW - 3 * HOUR, None), (item("new"), {"count": 2}, NOW - HOUR, None))
         assert view.read([item("old"), item("new")], ["count"]) == [None, {"count": 2}]
+        answer = view.feast.get_online_features(
+            features=[f"{view.view.name}:count"], entity_rows=[dict(item("old")), dict(item("none"))]
+        ).to_dict(include_event_timestamps=True)
+        assert answer["count"] == [None, None]
+        assert answer["count__ts"] == [int((NOW - 3 * HOUR).timestamp()), 0]
         view.write((item("old"), {"count": 3}, NOW, None))
         assert view.read([item("old")], ["count"]) == [{"count": 3}]
 

@@ -6,7 +6,8 @@ by giving it again. Until then whatever is left in Milvus is an orphan to `recon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from connector.errors import QueryError, UnknownSpaceError
 from connector.ingest.dead_letters import discard_letters
+from connector.ingest.run_folder import RunFolder, unfinished_runs
 from connector.ingest.validate import key_hash
 from connector.stores.keys import KEY_TYPES
 from connector.stores.specs import scalar_type
@@ -27,10 +29,17 @@ from connector.upkeep.running import hold_runs
 
 if TYPE_CHECKING:
     from connector.repository import Repository
+    from connector.stores.offline_log import OfflineLog
 
 
 def delete_entities(
-    repository: Repository, entity: str, keys: Sequence[str | int], *, dead_letters: Path, receipts: Path
+    repository: Repository,
+    entity: str,
+    keys: Sequence[str | int],
+    *,
+    dead_letters: Path,
+    receipts: Path,
+    dry_run: bool = False,
 ) -> DeletionReceipt:
     """Remove entities from every space, version, plain view and log, from Feast's online store and the dead letters.
 
@@ -40,6 +49,7 @@ def delete_entities(
         entity: Feast entity; rows of views over several entities go too where one of them matches.
         keys: values of its join key.
         dead_letters, receipts: folders.
+        dry_run: only count what would be removed; nothing is written, no receipt either.
 
     Raises:
         UnknownSpaceError: no such entity.
@@ -52,33 +62,48 @@ def delete_entities(
     repository.vector_store.list_collections()  # nothing is removed anywhere while Milvus does not answer
     removals: list[Removal] = []
     shown = [str(key) for key in asked.column(0).to_pylist()]
-    with hold_runs([place.log.folder for place in found if place.log is not None]) as runs:
-        for run in runs:
-            run.add_deleted(frozenset(key_hash(key) for key in shown))
+    logs = [place.log.folder for place in found if place.log is not None]
+    with _looked_at(logs) if dry_run else hold_runs(logs) as runs:
+        if not dry_run:
+            for run in runs:
+                run.add_deleted(frozenset(key_hash(key) for key in shown))
         for place in found:
             if place.log is not None:
-                place.log.clean()
-                rows = place.log.discard(asked)
+                rows = place.log.holding(asked) if dry_run else _from_log(place.log, asked)
                 removals.append(Removal("offline log", place.log.folder, place.view, place.version, rows))
         for place in found:
-            removals += _from_milvus(repository, place, name, asked)
-        removals += overwrite_elsewhere(repository, views, name, asked)
+            removals += _from_milvus(repository, place, name, asked, dry_run)
+        removals += overwrite_elsewhere(repository, views, name, asked, dry_run=dry_run)
         own = frozenset(view.name for view in views) | {place.collection for place in found}
-        rows = discard_letters(dead_letters, runs, shown, own)
+        rows = discard_letters(dead_letters, runs, shown, own, dry_run=dry_run)
         removals.append(Removal("dead letters", str(dead_letters), rows=rows))
-    receipt = DeletionReceipt(entity, asked.column(0).to_pylist(), datetime.now(timezone.utc), removals)
+    receipt = DeletionReceipt(
+        entity, asked.column(0).to_pylist(), datetime.now(timezone.utc), removals, carried_out=not dry_run
+    )
     receipt.remains = left_over(repository, views, name)
-    receipt.write(receipts)
+    if not dry_run:
+        receipt.write(receipts)
     return receipt
 
 
-def _from_milvus(repository: Repository, place: Place, key: str, asked: pa.Table) -> list[Removal]:
+@contextmanager
+def _looked_at(logs: Sequence[str]) -> Iterator[list[RunFolder]]:
+    """Unfinished runs as they are; one that is under way goes on."""
+    yield [run for log in dict.fromkeys(logs) for run in unfinished_runs(log)]
+
+
+def _from_log(log: OfflineLog, asked: pa.Table) -> int:
+    log.clean()
+    return log.discard(asked)
+
+
+def _from_milvus(repository: Repository, place: Place, key: str, asked: pa.Table, dry_run: bool) -> list[Removal]:
     if not place.collection:
         return []
     spec = repository.vector_store.describe(place.collection)
     if spec is None:
         return []
-    rows = delete_rows(repository.vector_store, spec, key, asked)
+    rows = delete_rows(repository.vector_store, spec, key, asked, dry_run=dry_run)
     return [Removal("milvus", spec.name, place.view, place.version, rows)]
 
 

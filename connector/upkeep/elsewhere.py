@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from connector.repository import Repository
 
 
-def overwrite_elsewhere(repository: Repository, views: Sequence[Any], key: str, asked: pa.Table) -> list[Removal]:
+def overwrite_elsewhere(
+    repository: Repository, views: Sequence[Any], key: str, asked: pa.Table, *, dry_run: bool = False
+) -> list[Removal]:
     """Null every feature of the entities in views that another online store holds.
 
     Feast's online stores have no removal by key. Rows that were never there are not made.
+
+    Args:
+        dry_run: only count them.
     """
     store = repository.feature_store
     online = store.provider.online_store
@@ -33,7 +38,7 @@ def overwrite_elsewhere(repository: Repository, views: Sequence[Any], key: str, 
         entity_keys = _entity_keys(view, key, asked)
         rows = online.online_read(store.config, view, entity_keys, None)
         present = [each for each, (_, values) in zip(entity_keys, rows, strict=True) if _any(values)]
-        if present:
+        if present and not dry_run:
             online.online_write_batch(store.config, view, _nulls(view, present), None)
         removals.append(Removal("online store", str(kind), view.name, rows=len(present)))
     return removals

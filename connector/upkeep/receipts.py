@@ -35,7 +35,7 @@ class Removal:
 
 @dataclass
 class DeletionReceipt:
-    """A deletion that was carried out in full.
+    """A deletion that was carried out in full, or what one would remove.
 
     Attributes:
         keys: as they were given.
@@ -43,6 +43,7 @@ class DeletionReceipt:
         removals: every place that was gone through, also where nothing was found.
         remains: what is not the connector's to delete, a line each.
         path: file of the receipt.
+        carried_out: False where it was only counted.
     """
 
     entity: str
@@ -51,6 +52,7 @@ class DeletionReceipt:
     removals: list[Removal] = field(default_factory=list)
     remains: list[str] = field(default_factory=list)
     path: str | None = None
+    carried_out: bool = True
 
     @property
     def rows(self) -> int:

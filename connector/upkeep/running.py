@@ -55,7 +55,11 @@ def _note(run: RunFolder) -> str:
     except CatalogueError as error:
         return str(error)
     if state is None:
-        return "an ingest has just begun"
+        return (
+            "an ingest has just begun"
+            if run.is_held()
+            else f"an ingest died before it wrote anything ({run.files.root}); the next one clears its record"
+        )
     what = f"ingest {state.run_id} of {state.source}"
     if run.is_held():
         return f"{what} is under way; what it is writing may count as missing"

@@ -36,15 +36,13 @@ def separate(views: list[Any], repository: Repository, store: VectorStore) -> De
     Raises:
         ConfigurationError: a serving collection whose record cannot be read.
     """
-    from connector.stores import collection_spec_of_view
-
     declared = Declared()
     registered = _registered(repository)
     for view in views:
         if view.tags.get(TAG_KIND) != "embedding":
             declared.to_apply.append(view)
             continue
-        own, serving = collection_spec_of_view(view).name, store.resolve_alias(view.name)
+        own, serving = repository.collection_spec(view).name, store.resolve_alias(view.name)
         known = registered.get(view.name)
         if serving in (None, own) or store.count(str(serving)) == 0:
             previous = known.tags.get(TAG_PREVIOUS) if known is not None and serving == own else None
@@ -52,12 +50,34 @@ def separate(views: list[Any], repository: Repository, store: VectorStore) -> De
                 view.tags = {**view.tags, TAG_PREVIOUS: previous}
             declared.to_apply.append(view)
             continue
-        if known is None or collection_spec_of_view(known).name != serving:
+        if known is None or repository.collection_spec(known).name != serving:
             known = view_of_record(store.record(str(serving)))
         declared.to_apply.append(known)
         declared.candidates.append(view)
         declared.lines.append(_line(view, known))
     return declared
+
+
+def check_spaces(declared: Declared, repository: Repository, store: VectorStore) -> None:
+    """Raise what the spaces' collections would be refused for, while nothing is written yet.
+
+    Raises:
+        ConfigurationError: more columns than the server takes.
+        SchemaMismatchError: a collection that holds rows has another shape than is declared now.
+    """
+    from connector.errors import SchemaMismatchError
+    from connector.stores.online_update import check_view
+    from connector.stores.shapes import misfit
+
+    for view in declared.to_apply:
+        if view.tags.get(TAG_KIND) == "embedding":
+            check_view(store, view, repository.collection_spec(view))
+    for view in declared.candidates:
+        spec, _ = store.fitted(repository.collection_spec(view))
+        held = store.describe(spec.name)
+        found = "" if held is None else misfit(held, spec)
+        if found and store.count(spec.name):
+            raise SchemaMismatchError(f"feature view {view.name}: {found}")
 
 
 def make_candidates(candidates: list[FeatureView], repository: Repository, store: VectorStore) -> None:
@@ -67,10 +87,9 @@ def make_candidates(candidates: list[FeatureView], repository: Repository, store
         SchemaMismatchError: a candidate that holds rows has another shape than is declared now.
     """
     from connector.errors import SchemaMismatchError
-    from connector.stores import collection_spec_of_view
 
     for view in candidates:
-        spec, record = collection_spec_of_view(view), view_record(view)
+        spec, record = repository.collection_spec(view), view_record(view)
         try:
             store.create(spec, record)
         except SchemaMismatchError:

@@ -23,7 +23,8 @@ class Change:
     Attributes:
         change: `new`; `unchanged`; `candidate`, made beside the version that serves; `behind`, an older version than
             serves is declared; `moved`, since the version that serves is empty; `migrated`, a plain view whose rows are
-            copied into its new shape; `removed`, no longer declared; `refused`, with what to do instead.
+            copied into its new shape or index, or an empty space with another index; `removed`, no longer declared;
+            `refused`, with what to do instead.
         detail: in words.
     """
 
@@ -45,7 +46,7 @@ def plan_repository(repository: Repository) -> list[Change]:
     feast_store, store = repository.feature_store, repository.vector_store
     views = load_definitions(repository.path, feast_store.project).feature_views
     read_spaces(views)
-    changes = [_change(view, store) for view in views if getattr(view, "online", True)]
+    changes = [_change(view, repository, store) for view in views if getattr(view, "online", True)]
     try:
         registered = feast_store.registry.list_feature_views(feast_store.project)
     except FileNotFoundError:
@@ -58,12 +59,12 @@ def plan_repository(repository: Repository) -> list[Change]:
     return sorted(changes, key=lambda change: change.view)
 
 
-def _change(view: Any, store: VectorStore) -> Change:
-    from connector.stores import collection_spec_of_view
+def _change(view: Any, repository: Repository, store: VectorStore) -> Change:
+    from connector.stores.online_update import can_reindex
     from connector.stores.shapes import differences
 
     try:
-        spec = collection_spec_of_view(view)
+        spec, _ = store.fitted(repository.collection_spec(view))
     except ConfigurationError as error:
         return Change(view.name, "refused", str(error))
     serving = store.resolve_alias(view.name)
@@ -78,17 +79,22 @@ def _change(view: Any, store: VectorStore) -> Change:
         if found:
             return Change(view.name, "migrated", f"{'; '.join(found)}; {store.count(serving):,} rows are copied")
         return Change(view.name, "unchanged")
-    if found and store.count(spec.name):
-        return Change(
-            view.name, "refused", f"{spec.name}: {'; '.join(found)}; raise revision=, or the encoder's version"
-        )
+    empty = bool(found) and store.count(spec.name) == 0
+    if found and not empty:
+        return _refused(view, spec.name, found)
     if serving == spec.name:
-        return Change(view.name, "unchanged")
+        if found and held is not None and can_reindex(store, held, spec):
+            return Change(view.name, "migrated", f"{'; '.join(found)}; {spec.name}, which is empty, is made anew")
+        return _refused(view, spec.name, found) if found else Change(view.name, "unchanged")
     own, other = version_of(view.name, spec.name), version_of(view.name, serving)
     label, served = version_label(own or (0, 1)), version_label(other or (0, 1))
     if store.count(serving) == 0:
         return Change(view.name, "moved", f"version {label} serves, since version {served} is empty")
     if own and other and own < other:
         return Change(view.name, "behind", f"version {label} is declared, version {served} goes on serving")
-    made = "is made" if held is None else "waits"
+    made = "is made" if held is None else f"is made anew ({'; '.join(found)})" if found else "waits"
     return Change(view.name, "candidate", f"version {label} {made} beside version {served}, which goes on serving")
+
+
+def _refused(view: Any, collection: str, found: list[str]) -> Change:
+    return Change(view.name, "refused", f"{collection}: {'; '.join(found)}; raise revision=, or the encoder's version")

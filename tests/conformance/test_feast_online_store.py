@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from feast import RepoConfig
+from feast import Field, RepoConfig
+from feast.types import Array, Float32
 
 from connector.stores.online import MilvusOnlineStore
 from connector.testing import MilvusServer, OnlineStoreSuite
 from connector.testing.online_documents import declare_catalogue
-from connector.testing.online_fixtures import Make
+from connector.testing.online_fixtures import NOW, Make, item
 from connector.testing.online_reads import ReadTests
 from connector.testing.online_values import ValueTests
 
@@ -39,7 +40,19 @@ class TestMilvusLite(OnlineStoreSuite):
     @pytest.fixture(scope="class")
     @classmethod
     def config(cls, tmp_path_factory: pytest.TempPathFactory) -> RepoConfig:
-        return repository(tmp_path_factory.mktemp("lite"), milvus("milvus.db", ""))
+        store = {**milvus("milvus.db", ""), "embedding_dim": 3}
+        return repository(tmp_path_factory.mktemp("lite"), store)
+
+    def test_a_vector_has_the_length_that_the_store_is_told(self, make: Make) -> None:
+        fields = [Field(name="look", dtype=Array(Float32), vector_index=True, vector_search_metric="L2")]
+        view = make(fields)
+        names = ("far", "near")
+        view.write(*((item(name), {"look": [float(place), 0.0, 1.0]}, NOW, None) for place, name in enumerate(names)))
+        found = view.feast.retrieve_online_documents_v2(
+            features=[f"{view.view.name}:look"], query=[1.0, 0.0, 1.0], top_k=1
+        ).to_dict()
+        assert found["item_id"] == ["near"]
+        assert found["look"] == [[1.0, 0.0, 1.0]]
 
 
 @pytest.mark.milvus_server

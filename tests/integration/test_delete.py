@@ -167,6 +167,26 @@ def test_nothing_is_left_anywhere(shop: Connector, capsys: pytest.CaptureFixture
     assert found(shop)["item_shape__v2"] == 1
 
 
+def test_a_dry_run_counts_what_a_deletion_removes_and_removes_nothing(
+    shop: Connector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = found(shop)
+    command = ["delete", "--entity", "item=i03", "--repo", str(shop.path)]
+    assert run([*command, "--dry-run", "--json"], own_process=False) == 0
+    (counted,) = json.loads(capsys.readouterr().out)
+    assert (counted["carried_out"], counted["path"]) == (False, None)
+    assert found(shop) == before
+    assert not (shop.path / "data" / "deletions").exists()
+    assert run([*command, "--dry-run"], own_process=False) == 0
+    assert "would be deleted" in (said := capsys.readouterr()).out
+    assert "nothing was removed" in said.out + said.err
+    receipt = shop.delete("item", ["i03"])
+    assert receipt.carried_out
+    assert [vars(each) for each in receipt.removals] == counted["removals"]
+    assert receipt.rows == counted["rows"] > 0
+    assert shop.delete("item", ["i03"], dry_run=True).rows == 0
+
+
 def test_keys_that_make_no_sense(shop: Connector) -> None:
     with pytest.raises(UnknownSpaceError, match="item"):
         shop.delete("itm", ["i03"])
