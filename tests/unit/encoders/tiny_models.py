@@ -210,3 +210,21 @@ def audio(folder: Path, name: str = "wav2vec2_layer_norm", **processor: Any) -> 
 def video(folder: Path, name: str = "videomae") -> Path:
     """A folder of one of `video_models`."""
     return save_model(folder, video_models()[name]())
+
+
+def fused(folder: Path, head: str = "gated", **members: Path) -> Path:
+    """A tower over exported tiny members, `text=bert(…)` and `image=vit(…)` unless others are given, random weights."""
+    import encoders
+    from encoders.towers.fused import FusedTower
+
+    sources = members or {"text": bert(folder.parent / "bert"), "image": vit(folder.parent / "vit")}
+    places = {modality: folder.parent / f"{modality}-encoder" for modality in sources}
+    contracts = [
+        encoders.export(source, places[modality], name=f"tiny_{modality}") for modality, source in sources.items()
+    ]
+    tower = FusedTower(contracts, head="gated" if head == "gated" else "concatenation", dimension=24, folders=places)
+    generator = torch.Generator().manual_seed(11)
+    with torch.no_grad():
+        for parameter in tower.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return tower.save(folder)
