@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.types as pt
 from numpy.typing import NDArray
 
 from connector.errors import ContractMismatchError
-from connector.ingest.batch import Problem, as_problems, cell, plain
+from connector.ingest.batch import Problem, as_problems
 from connector.ingest.media import MediaSource
-from connector.ingest.remote import MediaError
+from connector.ingest.parts import PartReader
 from connector.ingest.stages import StageClock
-from connector.ingest.texts import read_texts
 from connector.ingest.vectors import read_vectors, vector_faults
 from connector.spaces import EmbeddingSpace
 from encoders.base import Encoder
@@ -88,9 +85,8 @@ class EncodedVectors(VectorSource):
     ) -> None:
         self._space = space
         self._encoder = encoder
-        self._media = media
+        self._reader = PartReader(space.name, media, max_text_bytes)
         self._chunk_rows = chunk_rows
-        self._max_text_bytes = max_text_bytes
         self._clock = clock
 
     def vectors(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Vectors:
@@ -98,8 +94,7 @@ class EncodedVectors(VectorSource):
         rows: list[int] = []
         made: list[NDArray[np.float32]] = []
         given = 0
-        items = self._texts(columns, candidates) if self._space.contract.modality == "text" else None
-        source = items if items is not None else self._files(columns, candidates)
+        source = self._reader.read(self._space.contract.modality, self._space.inputs, columns, candidates)
         for chunk in self._chunks(self._clock.timed(source, f"fetch {self._space.name}")):
             inputs = [(row, item) for row, item in chunk if not isinstance(item, Problem)]
             problems += [item for _, item in chunk if isinstance(item, Problem)]
@@ -143,50 +138,5 @@ class EncodedVectors(VectorSource):
         if chunk:
             yield chunk
 
-    def _texts(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Iterator[tuple[int, Any]]:
-        texts, faults = read_texts(columns, self._space.inputs, candidates, self._max_text_bytes)
-        by_row = {fault.index: fault for fault in faults}
-        for row, text in zip(candidates.tolist(), texts, strict=True):
-            if row in by_row:
-                fault = by_row[row]
-                yield row, Problem(row, fault.kind, fault.reason, fault.column, self._space.name)
-            elif text is not None:
-                yield row, text
-
-    def _files(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Iterator[tuple[int, Any]]:
-        """Media of the first input column that has some; rows without any are left out."""
-        found = [(name, columns[name]) for name in self._space.inputs if name in columns]
-        origins: deque[tuple[int, str]] = deque()
-
-        def cells() -> Iterator[Any]:
-            for row in candidates.tolist():
-                for name, column in found:
-                    value = _media_cell(column, row)
-                    if not _is_absent(value):
-                        origins.append((row, name))
-                        yield value
-                        break
-
-        for data in self._media.fetch_all(cells()):
-            row, name = origins.popleft()
-            if isinstance(data, MediaError):
-                yield row, Problem(row, "bad media", plain(data), name, self._space.name)
-            else:
-                yield row, data
-
     def _column(self, columns: dict[str, pa.Array]) -> str:
         return ",".join(name for name in self._space.inputs if name in columns)
-
-
-def _media_cell(column: pa.Array, row: int) -> Any:
-    value = cell(column, row)
-    if isinstance(value, bytes) and (pt.is_string(column.type) or pt.is_large_string(column.type)):
-        return MediaError("a path that is not UTF-8")
-    return value
-
-
-def _is_absent(value: Any) -> bool:
-    """Null, an empty path, or a struct of nulls; empty bytes are a broken file, not an absent one."""
-    if isinstance(value, dict):
-        return all(_is_absent(value.get(name)) for name in ("bytes", "path"))
-    return value is None or (isinstance(value, str) and not value.strip())
