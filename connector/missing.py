@@ -51,7 +51,7 @@ def check_missing(
     if missing != "impute":
         if others:
             raise ConfigurationError(
-                f"space {space}: {others[0]} can only stand in for a {contract.modality} that is missing; "
+                f"space {space}: {others[0]} can only stand in where the {contract.modality} is missing; "
                 f'say missing="impute", or leave inputs of {others[0]} out'
             )
         return

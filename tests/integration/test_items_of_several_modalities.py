@@ -160,6 +160,10 @@ def test_the_space_is_asked_in_words_pictures_both_and_by_an_item(shop: Connecto
     spaces = shop.search({"item_whole": 0.7, "item_look": 0.3}, text="pink hat", image=picture(7), k=3)
     assert keys(spaces)[0] == "i7"
     assert {"item_whole.rank", "item_look.score", "modalities"} <= set(spaces.column_names)
+    asked = shop.search(["item_whole", "item_look"], text="wooden chair").to_pylist()
+    said = {row["item_id"]: (row["item_whole.modalities"], row["item_look.modalities"]) for row in asked}
+    assert said["i2"] == ("image:imputed,text", "image:imputed")
+    assert said["i3"] == ("image,text:imputed", "image")
 
 
 def test_a_query_that_the_space_cannot_take(shop: Connector, report: Any) -> None:
