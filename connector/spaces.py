@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from connector.errors import ConfigurationError, UnknownSpaceError
+from connector.missing import MODALITIES, Inputs, Missing, Parts, check_missing, read_inputs
 from encoders.contract import EncoderContract, require_shared_space
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ TAG_CONTRACT_HASH = "connector/contract_hash"
 TAG_QUERIES = "connector/queries"
 TAG_INPUTS = "connector/inputs"
 TAG_INPUT_KIND = "connector/input_kind"
+TAG_PARTS = "connector/parts"
+TAG_MISSING = "connector/missing"
 TAG_INDEX = "connector/index"
 TAG_REVISION = "connector/revision"
 TAG_KEYWORD_FIELDS = "connector/keyword_fields"
@@ -74,6 +77,9 @@ class EmbeddingSpace:
         revision: of what is carried beside the vectors of one encoder version, from 1.
         keyword_fields: string fields that are searched by words too, where the server can.
         partition_key: field whose value chooses a row's partition; empty for none.
+        parts: modality → catalogue columns, where the space has inputs of several modalities.
+        missing: what becomes of an item that lacks one: no row (`absent`), a vector made from the others (`impute`), or
+            a dead letter (`error`).
     """
 
     name: str
@@ -90,6 +96,20 @@ class EmbeddingSpace:
     revision: int = 1
     keyword_fields: tuple[str, ...] = ()
     partition_key: str = ""
+    parts: Parts = ()
+    missing: Missing = "absent"
+
+    @property
+    def says_modalities(self) -> bool:
+        """Whether rows carry the field `modalities`."""
+        return says_modalities(self.contract, self.missing) and self.input_kind == "raw"
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Modalities that an item must have for its vector to be made of what it is."""
+        if self.contract.modality != "fused":
+            return (self.contract.modality,)
+        return tuple(modality for modality, _ in self.parts)
 
     @property
     def version(self) -> int:
@@ -118,12 +138,17 @@ def default_log_path(space: str, version: int, revision: int = 1) -> str:
     return f"data/{collection_name(space, version, revision)}"
 
 
+def says_modalities(contract: EncoderContract, missing: str) -> bool:
+    """Whether a space of that encoder and policy has rows of different modalities."""
+    return contract.modality == "fused" or missing == "impute"
+
+
 def embedding_view(
     name: str,
     *,
     entity: Entity,
     contract: EncoderContract,
-    inputs: str | Sequence[str] = (),
+    inputs: Inputs = (),
     vectors: str | None = None,
     fields: Sequence[Field] = (),
     queries: Iterable[EncoderContract] = (),
@@ -131,6 +156,7 @@ def embedding_view(
     ttl: timedelta | None = None,
     index: dict[str, Any] | None = None,
     keywords: Sequence[str] = (),
+    missing: Missing = "absent",
     revision: int = 1,
     description: str = "",
     owner: str = "",
@@ -141,7 +167,8 @@ def embedding_view(
     Args:
         name: the space's one name everywhere.
         contract: of the encoder that makes the stored vectors; its version is the version of the space.
-        inputs: catalogue columns to encode. Several text columns are joined by newlines, nulls left out.
+        inputs: catalogue columns to encode. Several text columns are joined by newlines, nulls left out. For a fused
+            encoder, and for `missing="impute"`, by modality: `{"text": ["title", "description"], "image": "picture"}`.
         vectors: instead of `inputs`: a catalogue column that already holds vectors made under `contract`; where it is
             null, the item lacks the modality and has no row.
         fields: filterable scalars copied from the catalogue columns of the same names.
@@ -150,8 +177,11 @@ def embedding_view(
         ttl: as in Feast; None keeps rows for ever.
         index: Milvus index settings; default HNSW with M=16, efConstruction=200.
         keywords: names of string fields to be searched by words (BM25) too, where the server can.
-        revision: raise it when fields or index change while the encoder stays; the new shape is then a version of its
-            own, filled beside the old one.
+        missing: of an item that lacks an input (of a fused encoder: any): `absent` leaves it out, `error` makes it a
+            dead letter, `impute` makes its vector from the other inputs: a fused encoder of what is there, any other
+            by the aligned encoder of that modality among `queries`. Rows then carry the field `modalities`.
+        revision: raise it when fields, index or `missing` change while the encoder stays; the new shape is then a
+            version of its own, filled beside the old one.
 
     Raises:
         ConfigurationError: neither or both of `inputs` and `vectors`, or a field named like a reserved column.
@@ -160,11 +190,20 @@ def embedding_view(
     from feast import FeatureView, Field, FileSource
     from feast.types import Array, Float32, String
 
-    input_columns = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+    parts = read_inputs(inputs, contract)
+    input_columns = tuple(dict.fromkeys(column for _, columns in parts for column in columns))
     if bool(input_columns) == (vectors is not None):
         raise ConfigurationError(f"space {name}: give either inputs= (columns to encode) or vectors= (ready vectors)")
     vector_field = f"{name}_embedding"
-    reserved = {EVENT_TIMESTAMP, CREATED_TIMESTAMP, vector_field, entity.join_key, *RESULT_COLUMNS}
+    added = [Field(name=MODALITIES, dtype=String)] if parts and says_modalities(contract, missing) else []
+    reserved = {
+        EVENT_TIMESTAMP,
+        CREATED_TIMESTAMP,
+        vector_field,
+        entity.join_key,
+        *RESULT_COLUMNS,
+        *(f.name for f in added),
+    }
     for field in fields:
         if field.name in reserved or field.name.startswith("_"):
             raise ConfigurationError(f"space {name}: field {field.name!r} is a reserved name; call it otherwise")
@@ -178,6 +217,7 @@ def embedding_view(
     further = tuple(queries)
     for query in further:
         require_shared_space(contract, query, where=f"space {name}")
+    check_missing(name, contract, parts, missing, further)
     path = log_path or default_log_path(name, contract.version, revision)
     return FeatureView(
         name=name,
@@ -194,6 +234,7 @@ def embedding_view(
                 tags={TAG_CONTRACT_HASH: contract.hash, TAG_REVISION: str(revision)},
             ),
             *fields,
+            *added,
         ],
         source=FileSource(
             name=f"{name}_log",
@@ -214,6 +255,12 @@ def embedding_view(
             TAG_INPUT_KIND: "vector" if vectors is not None else "raw",
             TAG_INDEX: json.dumps(index or {"index_type": "HNSW", "M": 16, "efConstruction": 200}),
             TAG_REVISION: str(revision),
+            **(
+                {TAG_PARTS: json.dumps(dict(parts))}
+                if [modality for modality, _ in parts] != [contract.modality]
+                else {}
+            ),
+            **({TAG_MISSING: missing} if missing != "absent" else {}),
             **({TAG_KEYWORD_FIELDS: json.dumps(list(keywords))} if keywords else {}),
         },
     )
@@ -287,7 +334,20 @@ def _read_tags(view: FeatureView) -> EmbeddingSpace:
         revision=int(tags.get(TAG_REVISION, "1")),
         keyword_fields=tuple(_json_list(tags.get(TAG_KEYWORD_FIELDS, "[]"), str)),
         partition_key=tags.get(TAG_PARTITION_KEY, ""),
+        parts=_parts(tags.get(TAG_PARTS, "{}")),
+        missing=_missing(tags.get(TAG_MISSING, "absent")),
     )
+
+
+def _parts(text: str) -> Parts:
+    record = json.loads(text)
+    return tuple((str(modality), tuple(_json_list(json.dumps(names), str))) for modality, names in record.items())
+
+
+def _missing(text: str) -> Missing:
+    if text not in get_args(Missing):
+        raise ValueError(f"missing={text!r}")
+    return cast(Missing, text)
 
 
 def _json_list(text: str, kind: type) -> list[Any]:

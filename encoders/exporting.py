@@ -10,6 +10,7 @@ from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError
 from encoders.files import new_folder, sha256_of_json, write_bytes, write_json
 from encoders.folder import GRAPH, RECORD, EncoderFolder, is_encoder_folder, record_of
+from encoders.members import MEMBERS
 from encoders.registry import REGISTRY
 from encoders.source import Source, require_name, resolve
 from encoders.weight_files import weights_hash
@@ -86,6 +87,8 @@ def write_tower(source: Source, tower: Any, contract: EncoderContract, folder: P
         raise EncoderLoadError(f"{source.label}: {error}") from error
     for name, content in described.files.items():
         write_bytes(folder / name, content)
+    for name, place in described.folders.items():
+        shutil.copytree(place, folder / name)
     write_json(folder / RECORD, record_of(contract, described.preprocessing, source.label))
 
 
@@ -96,5 +99,7 @@ def _copy(found: EncoderFolder, target: Path) -> EncoderContract:
         for path in found.path.iterdir():
             if path.is_file() and not path.is_symlink() and path.name != RECORD:
                 shutil.copyfile(path, filling / path.name)
+        if (found.path / MEMBERS).is_dir():
+            shutil.copytree(found.path / MEMBERS, filling / MEMBERS)
         write_json(filling / RECORD, found.record())
     return found.contract

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import copytree
 from typing import Any, Literal
 
 from encoders.base import Encoder
@@ -60,6 +61,8 @@ def load(
         folder = _exported(found, chosen, version or 1)
     from encoders.runtime.onnx import OnnxRuntime
 
+    if folder.contract.modality == "fused":
+        options = {"threads": threads, **options}
     encoder: Encoder = REGISTRY.encoder_class(folder.contract.modality).from_folder(
         folder, OnnxRuntime(folder.graph, threads=threads), **options
     )
@@ -91,6 +94,8 @@ def _on_torch(source: Source, name: str, version: int, options: dict[str, Any]) 
         folder = EncoderFolder(Path(scratch), contract, described.preprocessing, source.label)
         for file_name, content in described.files.items():
             write_bytes(folder.path / file_name, content)
+        for place_name, place in described.folders.items():
+            copytree(place, folder.path / place_name)
         encoder: Encoder = REGISTRY.encoder_class(contract.modality).from_folder(
             folder, TorchRuntime(served.module, inputs), **options
         )

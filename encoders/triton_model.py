@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from encoders.base import Encoder, EncodeResult, Side
 from encoders.errors import ContractMismatchError, EncoderError
+from encoders.folder import EncoderFolder
 from encoders.loading import load
+from encoders.wire import ABSENT
 
 SIDES: tuple[Side, Side] = ("document", "query")
 
@@ -37,23 +39,10 @@ class TritonPythonModel:
             EncoderLoadError: the folder is not whole.
             ContractMismatchError: it holds another encoder than `contract_hash` says.
         """
-        parameters = {
-            name: value["string_value"]
-            for name, value in json.loads(args["model_config"]).get("parameters", {}).items()
-            if value.get("string_value")
-        }
+        folder, parameters = open_version(args)
         limits: dict[str, Any] = {name: int(parameters[name]) for name in ("max_bytes",) if name in parameters}
         threads = int(parameters["threads"]) if parameters.get("threads") else None
-        folder = Path(args["model_repository"]) / args["model_version"]
-        self._encoder: Encoder = load(folder, runtime="onnx", threads=threads, **limits)
-        # A model with several versions states the hash of each.
-        stated = parameters.get(f"contract_hash.{args['model_version']}", parameters.get("contract_hash"))
-        contract = self._encoder.contract
-        if stated and stated != contract.hash:
-            raise ContractMismatchError(
-                f"config.pbtxt states contract {stated}, but the folder holds {contract.label}; "
-                "publish the encoder again"
-            )
+        self._encoder: Encoder = load(folder.path, runtime="onnx", threads=threads, **limits)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answer all requests by one run of the encoder for each side."""
@@ -73,31 +62,73 @@ class TritonPythonModel:
         except EncoderError as error:
             failure = backend.TritonError(str(error))
             return [backend.InferenceResponse(error=failure) for _ in requests]
-        reasons = np.full((len(items), 1), b"", dtype=object)
-        for row, reason in result.errors.items():
-            reasons[row, 0] = reason.encode("utf-8", "backslashreplace")
-        return [
-            backend.InferenceResponse(
-                output_tensors=[
-                    backend.Tensor("EMBEDDING", result.vectors[start:end]),
-                    backend.Tensor("ERROR", reasons[start:end]),
-                ]
-            )
-            for start, end in zip([0, *ends], ends, strict=False)
-        ]
+        return answers(backend, result, ends)
 
     def finalize(self) -> None:
         """Release the encoder."""
         self._encoder.close()
 
 
+def open_version(args: dict[str, str]) -> tuple[EncoderFolder, dict[str, str]]:
+    """The encoder folder that a model version serves, and the model's parameters.
+
+    Raises:
+        EncoderLoadError: the folder is not whole.
+        ContractMismatchError: it holds another encoder than `contract_hash` says.
+    """
+    parameters = {
+        name: value["string_value"]
+        for name, value in json.loads(args["model_config"]).get("parameters", {}).items()
+        if value.get("string_value")
+    }
+    folder = EncoderFolder.open(Path(args["model_repository"]) / args["model_version"])
+    # A model with several versions states the hash of each.
+    stated = parameters.get(f"contract_hash.{args['model_version']}", parameters.get("contract_hash"))
+    if stated and stated != folder.contract.hash:
+        raise ContractMismatchError(
+            f"config.pbtxt states contract {stated}, but the folder holds {folder.contract.label}; "
+            "publish the encoder again"
+        )
+    return folder, parameters
+
+
+def answers(backend: Any, result: EncodeResult, ends: Sequence[int]) -> list[Any]:
+    """A response for each request.
+
+    Args:
+        ends: position after the last row of each request.
+    """
+    reasons = np.full((len(result.vectors), 1), b"", dtype=object)
+    for row, reason in result.errors.items():
+        reasons[row, 0] = reason.encode("utf-8", "backslashreplace")
+    return [
+        backend.InferenceResponse(
+            output_tensors=[
+                backend.Tensor("EMBEDDING", result.vectors[start:end]),
+                backend.Tensor("ERROR", reasons[start:end]),
+            ]
+        )
+        for start, end in zip([0, *ends], ends, strict=False)
+    ]
+
+
 def encode_sides(encoder: Encoder, items: Sequence[Any], query: NDArray[np.bool_]) -> EncodeResult:
     """Encode rows of both sides.
 
     Args:
-        items: n raw inputs.
+        items: n raw inputs; rows of no bytes are not handed to the encoder, and `ABSENT` is their reason.
         query: bool [n], true where a row is on the query side.
     """
+    there = np.fromiter((bool(len(item)) for item in items), bool, len(items))
+    if not there.all():
+        filled = EncodeResult(np.zeros((len(items), encoder.contract.dimension), np.float32))
+        filled.errors = dict.fromkeys(np.flatnonzero(~there).tolist(), ABSENT)
+        rows = np.flatnonzero(there)
+        if len(rows):
+            part = encode_sides(encoder, [items[row] for row in rows.tolist()], query[rows])
+            filled.vectors[rows] = part.vectors
+            filled.errors.update({int(rows[index]): reason for index, reason in part.errors.items()})
+        return filled
     if not query.any() or query.all():
         return encoder.encode_tolerant(items, SIDES[int(bool(query.any()))])
     merged = EncodeResult(np.zeros((len(items), encoder.contract.dimension), np.float32))

@@ -33,6 +33,8 @@ MOST_HEADER = 64 * 1024
 MOST_PARTS = 256
 MOST_DIMENSIONS = 8
 METADATA = "__metadata__"
+ABSENT = "nothing is there (no bytes)"
+"""Reason by which a served encoder answers a row of no bytes; to a fused encoder it says that the part is absent."""
 
 
 def pack(parts: Mapping[str, Any]) -> bytes:

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Protocol, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
+from connector.adaptation.fusion.spec import FusionSpec
 from connector.adaptation.semantic.spec import NextSemanticIdSpec, SemanticIdsSpec
 from connector.adaptation.sequences.spec import MaskedItemSpec, NextItemSpec
 from connector.adaptation.spec import ContrastiveSpec
 
-JobSpec: TypeAlias = ContrastiveSpec | NextItemSpec | MaskedItemSpec | SemanticIdsSpec | NextSemanticIdSpec
+JobSpec: TypeAlias = ContrastiveSpec | NextItemSpec | MaskedItemSpec | SemanticIdsSpec | NextSemanticIdSpec | FusionSpec
 SPECS: TypeAdapter[JobSpec] = TypeAdapter(Annotated[JobSpec, Field(discriminator="job")])
 
 # Imported when a job is run: a spec can be read without torch.
@@ -22,6 +23,7 @@ RUNNERS = {
     "masked_item": "sequences.job:pretrain_sequence",
     "semantic_ids": "semantic.ids_job:pretrain_semantic_ids",
     "next_semantic_id": "semantic.next_job:pretrain_next_semantic_id",
+    "fusion": "fusion.job:pretrain_fusion",
 }
 
 

@@ -10,7 +10,7 @@ from connector.errors import ConfigurationError
 if TYPE_CHECKING:
     from encoders.contract import EncoderContract
 
-ENCODER_JOBS = ("contrastive", "next_item", "masked_item")
+ENCODER_JOBS = ("contrastive", "next_item", "masked_item", "fusion")
 
 
 def require_encoder_job(job: str) -> None:

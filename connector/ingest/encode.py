@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.types as pt
 from numpy.typing import NDArray
 
 from connector.errors import ContractMismatchError
-from connector.ingest.batch import Problem, as_problems, cell, plain
+from connector.ingest.batch import Problem, as_problems
+from connector.ingest.impute import ImputingEncoder
 from connector.ingest.media import MediaSource
-from connector.ingest.remote import MediaError
+from connector.ingest.parts import PartReader
 from connector.ingest.stages import StageClock
-from connector.ingest.texts import read_texts
 from connector.ingest.vectors import read_vectors, vector_faults
+from connector.missing import modality_label
 from connector.spaces import EmbeddingSpace
 from encoders.base import Encoder
 
 CHUNK_BYTES = 32 * 1024 * 1024
+MISSING = "missing modality"
 
 
 @dataclass
@@ -34,13 +34,15 @@ class Vectors:
         rows: int64 [m], rows of the batch that have a vector, ascending.
         vectors: float32 [m, dimension].
         absent: rows without that modality.
-        problems: rows that have it but cannot be used.
+        problems: rows that have it but cannot be used, or must have it and do not.
+        modalities: what each row's vector was made of, for spaces that say so.
     """
 
     rows: NDArray[np.int64]
     vectors: NDArray[np.float32]
     absent: int = 0
     problems: list[Problem] = field(default_factory=list)
+    modalities: list[str] | None = None
 
 
 class VectorSource(ABC):
@@ -62,8 +64,11 @@ class ReadyVectors(VectorSource):
         count = int(candidates[-1]) + 1 if len(candidates) else 0
         column = columns.get(name, pa.nulls(count))
         rows, vectors, failures = read_vectors(column, contract.dimension, contract.metric, candidates)
-        absent = len(candidates) - len(rows) - len(failures)
-        return Vectors(rows, vectors, absent, as_problems(failures, "bad vector", name, self._space.name))
+        problems = as_problems(failures, "bad vector", name, self._space.name)
+        if self._space.missing == "error":
+            lacking = np.setdiff1d(candidates, [*rows.tolist(), *failures]).tolist()
+            problems += as_problems(dict.fromkeys(lacking, "no vector"), MISSING, name, self._space.name)
+        return Vectors(rows, vectors, len(candidates) - len(rows) - len(problems), problems)
 
 
 class EncodedVectors(VectorSource):
@@ -74,6 +79,7 @@ class EncodedVectors(VectorSource):
         media: where media cells are read.
         chunk_rows: inputs handed to the encoder at once.
         clock: takes the stages `fetch <space>` and `encode <space>`.
+        stand_ins: modality → encoder that makes the vector of an item without the space's own modality.
     """
 
     def __init__(
@@ -85,21 +91,21 @@ class EncodedVectors(VectorSource):
         chunk_rows: int,
         max_text_bytes: int,
         clock: StageClock,
+        stand_ins: Mapping[str, Encoder] | None = None,
     ) -> None:
         self._space = space
-        self._encoder = encoder
-        self._media = media
+        self._encoder = ImputingEncoder(encoder, stand_ins) if stand_ins else encoder
+        self._reader = PartReader(space.name, media, max_text_bytes)
         self._chunk_rows = chunk_rows
-        self._max_text_bytes = max_text_bytes
         self._clock = clock
 
     def vectors(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Vectors:
         problems: list[Problem] = []
         rows: list[int] = []
         made: list[NDArray[np.float32]] = []
+        modalities: list[str] = []
         given = 0
-        items = self._texts(columns, candidates) if self._space.contract.modality == "text" else None
-        source = items if items is not None else self._files(columns, candidates)
+        source = self._inputs(columns, candidates)
         for chunk in self._chunks(self._clock.timed(source, f"fetch {self._space.name}")):
             inputs = [(row, item) for row, item in chunk if not isinstance(item, Problem)]
             problems += [item for _, item in chunk if isinstance(item, Problem)]
@@ -110,12 +116,34 @@ class EncodedVectors(VectorSource):
                 vectors, failures = self._encode([item for _, item in inputs])
             kept = [at for at in range(len(inputs)) if at not in failures]
             rows += [inputs[at][0] for at in kept]
+            if self._space.says_modalities:
+                modalities += [modality_label(self._space.wanted, inputs[at][1]) for at in kept]
             made.append(vectors[kept] if failures else vectors)
             at_rows = {inputs[at][0]: reason for at, reason in failures.items()}
             problems += as_problems(at_rows, "not encodable", self._column(columns), self._space.name)
         dimension = self._space.contract.dimension
         matrix = np.concatenate(made) if made else np.empty((0, dimension), dtype=np.float32)
-        return Vectors(np.array(rows, dtype=np.int64), matrix, len(candidates) - given, problems)
+        said = modalities if self._space.says_modalities else None
+        return Vectors(np.array(rows, dtype=np.int64), matrix, len(candidates) - given, problems, said)
+
+    def _inputs(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Iterator[tuple[int, Any]]:
+        """Row and what its vector is made of, or the problem with it; rows that are to have none are left out."""
+        space = self._space
+        own = space.contract.modality
+        if not space.parts and space.missing == "absent":
+            yield from self._reader.read(own, space.inputs, columns, candidates)
+            return
+        parts = dict(space.parts) or {own: space.inputs}
+        for row, found in self._reader.read_together(parts, columns, candidates):
+            if isinstance(found, Problem):
+                yield row, found
+                continue
+            lacking = [modality for modality in space.wanted if modality not in found]
+            if lacking and space.missing == "error":
+                names = ",".join(name for modality in lacking for name in parts[modality])
+                yield row, Problem(row, MISSING, f"no {' and no '.join(lacking)}", names, space.name)
+            elif found and (not lacking or space.missing == "impute"):
+                yield row, found if space.parts else found[own]
 
     def _encode(self, items: list[Any]) -> tuple[NDArray[np.float32], dict[int, str]]:
         contract = self._space.contract
@@ -136,57 +164,18 @@ class EncodedVectors(VectorSource):
         size = 0
         for row, item in items:
             chunk.append((row, item))
-            size += len(item) if isinstance(item, (bytes, str)) else 0
+            size += _size(item)
             if len(chunk) >= self._chunk_rows or size >= CHUNK_BYTES:
                 yield chunk
                 chunk, size = [], 0
         if chunk:
             yield chunk
 
-    def _texts(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Iterator[tuple[int, Any]]:
-        texts, faults = read_texts(columns, self._space.inputs, candidates, self._max_text_bytes)
-        by_row = {fault.index: fault for fault in faults}
-        for row, text in zip(candidates.tolist(), texts, strict=True):
-            if row in by_row:
-                fault = by_row[row]
-                yield row, Problem(row, fault.kind, fault.reason, fault.column, self._space.name)
-            elif text is not None:
-                yield row, text
-
-    def _files(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Iterator[tuple[int, Any]]:
-        """Media of the first input column that has some; rows without any are left out."""
-        found = [(name, columns[name]) for name in self._space.inputs if name in columns]
-        origins: deque[tuple[int, str]] = deque()
-
-        def cells() -> Iterator[Any]:
-            for row in candidates.tolist():
-                for name, column in found:
-                    value = _media_cell(column, row)
-                    if not _is_absent(value):
-                        origins.append((row, name))
-                        yield value
-                        break
-
-        for data in self._media.fetch_all(cells()):
-            row, name = origins.popleft()
-            if isinstance(data, MediaError):
-                yield row, Problem(row, "bad media", plain(data), name, self._space.name)
-            else:
-                yield row, data
-
     def _column(self, columns: dict[str, pa.Array]) -> str:
         return ",".join(name for name in self._space.inputs if name in columns)
 
 
-def _media_cell(column: pa.Array, row: int) -> Any:
-    value = cell(column, row)
-    if isinstance(value, bytes) and (pt.is_string(column.type) or pt.is_large_string(column.type)):
-        return MediaError("a path that is not UTF-8")
-    return value
-
-
-def _is_absent(value: Any) -> bool:
-    """Null, an empty path, or a struct of nulls; empty bytes are a broken file, not an absent one."""
-    if isinstance(value, dict):
-        return all(_is_absent(value.get(name)) for name in ("bytes", "path"))
-    return value is None or (isinstance(value, str) and not value.strip())
+def _size(item: Any) -> int:
+    if isinstance(item, dict):
+        return sum(map(_size, item.values()))
+    return len(item) if isinstance(item, (bytes, str)) else 0

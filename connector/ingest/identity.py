@@ -56,5 +56,6 @@ def _target(plan: Plan) -> dict[str, Any]:
         "log": target.log.folder,
         "contract": None if space is None else space.contract.hash,
         "inputs": None if space is None else [space.input_kind, *space.inputs],
+        "missing": None if space is None else [space.missing, space.parts, *(query.hash for query in space.queries)],
         "columns": list(plan.columns),
     }

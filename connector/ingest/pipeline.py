@@ -240,6 +240,7 @@ def _vector_source(plan: Plan, media: MediaSource, settings: IngestSettings, clo
         chunk_rows=settings.batch_rows,
         max_text_bytes=settings.max_text_bytes,
         clock=clock,
+        stand_ins=plan.stand_ins,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from connector.errors import CatalogueError, ConfigurationError, ContractMismatchError, SchemaMismatchError
@@ -10,10 +11,11 @@ from connector.ingest.catalogue import Catalogue, hint
 from connector.ingest.cells import arrow_type
 from connector.ingest.report import ViewReport
 from connector.ingest.targets import ViewTarget
+from connector.missing import MODALITIES
 from connector.spaces import EmbeddingSpace, FieldSpec
 from connector.stores.base import CollectionSpec, VectorStore
 from encoders.base import Encoder
-from encoders.contract import EncoderContract
+from encoders.contract import EncoderContract, find_aligned
 
 MEDIA = ("image", "audio", "video")
 
@@ -25,6 +27,7 @@ class Plan:
     Attributes:
         collection: shape of its collection; None for a target that is only logged.
         encoder: None where vectors are ready or there are none.
+        stand_ins: modality → encoder that makes the vector of an item without the space's own modality.
         columns: connector columns that it reads, those absent from the catalogue left out.
     """
 
@@ -32,6 +35,12 @@ class Plan:
     collection: CollectionSpec | None
     encoder: Encoder | None
     columns: tuple[str, ...]
+    stand_ins: Mapping[str, Encoder] = dataclasses.field(default_factory=dict)
+
+    @property
+    def encodes_media(self) -> bool:
+        """Whether files are decoded for it."""
+        return self.encoder is not None and self.encoder.contract.modality in (*MEDIA, "fused")
 
 
 def make_plans(
@@ -66,7 +75,8 @@ def make_plans(
     for target in taking_part:
         encoder = _encoder(target.space, encoder_for, encoders) if target.space is not None else None
         columns = tuple(column for column in _wanted(target) if column in catalogue.columns)
-        plans.append(Plan(target, collections[target.name], encoder, columns))
+        stand_ins = _stand_ins(target.space, encoder_for, encoders) if target.space is not None else {}
+        plans.append(Plan(target, collections[target.name], encoder, columns, stand_ins))
     return plans, reports
 
 
@@ -100,15 +110,31 @@ def common_key(targets: Sequence[ViewTarget]) -> FieldSpec:
 
 def _wanted(target: ViewTarget) -> list[str]:
     inputs = target.space.inputs if target.space is not None else ()
-    return list(dict.fromkeys((*inputs, *(field.name for field in target.fields))))
+    return list(dict.fromkeys((*inputs, *_copied(target))))
+
+
+def _copied(target: ViewTarget) -> list[str]:
+    """Fields that are copied from the catalogue."""
+    made = target.space is not None and target.space.says_modalities
+    return [field.name for field in target.fields if not (made and field.name == MODALITIES)]
 
 
 def _match(catalogue: Catalogue, target: ViewTarget) -> ViewReport:
-    needed = target.space.inputs if target.space is not None else tuple(field.name for field in target.fields)
     report = ViewReport(missing=[column for column in _wanted(target) if column not in catalogue.columns])
-    if needed and not any(column in catalogue.columns for column in needed):
-        report.skipped = f"no column {' or '.join(needed)} in the catalogue"
+    for needed in _needed(target):
+        if needed and not any(column in catalogue.columns for column in needed):
+            report.skipped = f"no column {' or '.join(needed)} in the catalogue"
+            break
     return report
+
+
+def _needed(target: ViewTarget) -> list[tuple[str, ...]]:
+    """Groups of columns; the catalogue must have one of each for the target to take part."""
+    if target.space is None:
+        return [tuple(field.name for field in target.fields)]
+    if target.space.parts and target.space.missing != "impute":
+        return [columns for _, columns in target.space.parts]
+    return [target.space.inputs]
 
 
 def _collection(store: VectorStore, target: ViewTarget) -> CollectionSpec | None:
@@ -156,10 +182,35 @@ def _encoder(
     if space.input_kind == "vector":
         return None
     contract = space.contract
-    if contract.modality != "text" and contract.modality not in MEDIA:
+    if contract.modality not in ("text", *MEDIA, "fused"):
         raise ConfigurationError(
             f"space {space.name}: a {contract.modality} encoder takes no catalogue columns; bring ready vectors"
         )
+    encoder = _found(space, contract, encoder_for, found)
+    takes = getattr(encoder, "modalities", None)
+    if takes is not None and not set(space.wanted) <= set(takes):
+        raise ConfigurationError(
+            f"space {space.name}: inputs of {', '.join(space.wanted)}, but {contract.label} takes {', '.join(takes)}"
+        )
+    return encoder
+
+
+def _stand_ins(
+    space: EmbeddingSpace, encoder_for: Callable[[EncoderContract], Encoder], found: dict[str, Encoder]
+) -> dict[str, Encoder]:
+    if space.missing != "impute" or space.contract.modality == "fused":
+        return {}
+    others = (modality for modality, _ in space.parts if modality != space.contract.modality)
+    contracts = {modality: find_aligned(space.contract, space.queries, modality) for modality in others}
+    return {name: _found(space, each, encoder_for, found) for name, each in contracts.items() if each is not None}
+
+
+def _found(
+    space: EmbeddingSpace,
+    contract: EncoderContract,
+    encoder_for: Callable[[EncoderContract], Encoder],
+    found: dict[str, Encoder],
+) -> Encoder:
     if contract.hash not in found:
         encoder = encoder_for(contract)
         if encoder.contract.hash != contract.hash:

@@ -13,6 +13,7 @@ from connector.ingest.batch import CheckedBatch, Problem, as_problems, first_per
 from connector.ingest.cells import UTC_MICROSECONDS, arrow_type, cast_column
 from connector.ingest.encode import Vectors, VectorSource
 from connector.ingest.targets import ViewTarget
+from connector.missing import MODALITIES
 from connector.spaces import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 
 
@@ -42,7 +43,8 @@ def view_rows(target: ViewTarget, checked: CheckedBatch, vectors: VectorSource |
     problems: list[Problem] = []
     for field in target.fields:
         kind = arrow_type(field.dtype)
-        if field.name not in columns:
+        made_here = field.name == MODALITIES and target.space is not None and target.space.says_modalities
+        if field.name not in columns or made_here:
             fields[field.name] = pa.nulls(len(checked.batch), kind)
             continue
         fields[field.name], failures = cast_column(columns[field.name], field.dtype)
@@ -54,6 +56,9 @@ def view_rows(target: ViewTarget, checked: CheckedBatch, vectors: VectorSource |
         made = vectors.vectors(columns, candidates)
     arrays = {target.join_key.name: checked.keys, **fields}
     table = pa.table({name: array.take(pa.array(made.rows)) for name, array in arrays.items()})
+    if made.modalities is not None:
+        at = table.column_names.index(MODALITIES)
+        table = table.set_column(at, MODALITIES, pa.array(made.modalities, pa.string()))
     if target.space is not None:
         table = table.append_column(target.space.vector_field, _fixed_lists(made.vectors))
     events = checked.events.take(pa.array(made.rows))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from connector.errors import BadRowsError, StrictIngestError
 from connector.ingest.batch import MAX_KEY_SHOWN, plain
 from connector.ingest.dead_letters import DeadLetter
-from connector.ingest.preflight import MEDIA, Plan
+from connector.ingest.preflight import Plan
 from connector.ingest.rows import ViewRows
 from connector.ingest.runs import Run
 from connector.ingest.stages import StageClock
@@ -71,7 +71,7 @@ class ViewWriter:
         self._strict = strict
         self._waiting: dict[str, list[ViewRows]] = {name: [] for name in self._plans}
         self._parts_left = run.touched
-        self._part_rows = MEDIA_PART_ROWS if any(_encodes_media(plan) for plan in plans) else PART_ROWS
+        self._part_rows = MEDIA_PART_ROWS if any(plan.encodes_media for plan in plans) else PART_ROWS
 
     def take(self, batch: FinishedBatch) -> None:
         """Take one batch, and write when enough has come together."""
@@ -158,7 +158,3 @@ class ViewWriter:
             )
             for at, reason in sorted(reasons.items())
         ]
-
-
-def _encodes_media(plan: Plan) -> bool:
-    return plan.encoder is not None and plan.encoder.contract.modality in MEDIA

@@ -33,44 +33,54 @@ def encode_query(
     """
     if query.vector is not None:
         return _ready_vector(query.vector, spaces)
-    chosen = {space.name: choose_contract(space, query.raw) for space in spaces}
-    unused = set(query.raw) - {contract.modality for contract in chosen.values()}
+    chosen = {space.name: choose_input(space, query.raw) for space in spaces}
+    unused = set(query.raw) - {modality for _, used in chosen.values() for modality in used}
     if unused:
         kind = sorted(unused)[0]
         raise QueryError(
             f"{kind}= would be left unused: {', '.join(chosen)} "
             f"{'takes' if len(chosen) == 1 else 'take'} the other input; add a {kind} space, or leave {kind}= out"
         )
-    distinct = list({contract.hash: contract for contract in chosen.values()}.values())
+    distinct = {(contract.hash, used): contract for contract, used in chosen.values()}
 
-    def encode(contract: EncoderContract) -> NDArray[np.float32]:
-        return _encode(encoder_for(contract), contract, query.raw[contract.modality])
+    def encode(each: tuple[str, tuple[str, ...]]) -> NDArray[np.float32]:
+        contract, used = distinct[each], each[1]
+        parts = {modality: query.raw[modality] for modality in used}
+        item = parts if contract.modality == "fused" else parts[contract.modality]
+        return _encode(encoder_for(contract), contract, item)
 
-    vectors = [encode(distinct[0])] if len(distinct) == 1 else list(pool.map(encode, distinct))
-    made = {contract.hash: vector for contract, vector in zip(distinct, vectors, strict=True)}
-    return {space: made[contract.hash] for space, contract in chosen.items()}
+    vectors = [encode(each) for each in distinct] if len(distinct) == 1 else list(pool.map(encode, distinct))
+    made = dict(zip(distinct, vectors, strict=True))
+    return {space: made[contract.hash, used] for space, (contract, used) in chosen.items()}
 
 
-def choose_contract(space: EmbeddingSpace, raw: dict[str, Any]) -> EncoderContract:
-    """The contract by which `space` is queried, its own first.
+def choose_input(space: EmbeddingSpace, raw: dict[str, Any]) -> tuple[EncoderContract, tuple[str, ...]]:
+    """The contract by which `space` is queried, its own first, and the modalities of `raw` that it is given.
+
+    A fused space is queried by its own encoder with every modality that is both given and among its inputs.
 
     Raises:
         QueryError: none of the given modalities can query the space; names what can.
     """
+    together = tuple(modality for modality, _ in space.parts if modality in raw)
+    if space.contract.modality == "fused" and together:
+        return space.contract, together
     for contract in space.queries:
         if contract.modality in raw and contract.pooling != "external":
             require_shared_space(space.contract, contract, where=f"space {space.name}")
-            return contract
-    able = sorted({c.modality for c in space.queries if c.pooling != "external"})
-    ways = " or ".join([*(f"{modality}=" for modality in able), "vector=", "item_id="])
+            return contract, (contract.modality,)
+    able: set[str] = {c.modality for c in space.queries if c.pooling != "external" and c.modality != "fused"}
+    able |= {modality for modality, _ in space.parts} if space.contract.modality == "fused" else set()
+    ways = " or ".join([*(f"{modality}=" for modality in sorted(able)), "vector=", "item_id="])
     raise QueryError(f"space {space.name} cannot be queried by {' or '.join(raw)}; use {ways}")
 
 
-def _encode(encoder: Encoder, contract: EncoderContract, item: str | bytes) -> NDArray[np.float32]:
+def _encode(encoder: Encoder, contract: EncoderContract, item: Any) -> NDArray[np.float32]:
     try:
         vector = encoder.encode([item], "query")[0]
     except InvalidInputError as error:
-        raise QueryError(f"{contract.modality} cannot be encoded: {error.reason}") from error
+        what = "the query" if contract.modality == "fused" else contract.modality
+        raise QueryError(f"{what} cannot be encoded: {error.reason}") from error
     return _checked(vector, contract)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from connector.missing import MODALITIES
 from connector.retrieval.fusion import Hit, Key
 from connector.spaces import EmbeddingSpace
 
@@ -63,7 +64,8 @@ def single_result(found: SpaceHits, k: int) -> pa.Table:
 def fused_result(found: Sequence[SpaceHits], fused: Sequence[Hit], fields: Sequence[str]) -> pa.Table:
     """As `single_result`, then `<space>.rank` int32 and `<space>.score` float64 of each space, null without a hit.
 
-    A scalar that several spaces carry is taken from the first that found the item.
+    A scalar that several spaces carry is taken from the first that found the item; which modalities it had is said for
+    each space, `<space>.modalities`.
     """
     key_column = found[0].table.column(found[0].space.join_key.name)
     positions = [_positions(each) for each in found]
@@ -83,6 +85,8 @@ def fused_result(found: Sequence[SpaceHits], fused: Sequence[Hit], fields: Seque
     for each, rows in zip(found, taken, strict=True):
         columns[f"{each.space.name}.rank"] = pc.add(rows, pa.scalar(1, pa.int32()))
         columns[f"{each.space.name}.score"] = each.table.column("score").take(rows)
+        if each.space.says_modalities and MODALITIES in fields:
+            columns[f"{each.space.name}.{MODALITIES}"] = each.table.column(MODALITIES).take(rows)
     return pa.table(columns)
 
 

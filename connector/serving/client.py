@@ -10,8 +10,10 @@ from typing import Any
 from connector.config import TritonSettings
 from connector.errors import ConfigurationError, ContractMismatchError, ServerUnavailableError, ServingError
 from connector.serving.calls import call
+from connector.serving.ensemble import modalities_of, served_model
 from connector.serving.model_config import contracts_of
 from connector.serving.remote_encoder import TritonEncoder
+from connector.serving.remote_item import TritonItemEncoder
 from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError
 
@@ -64,7 +66,7 @@ class TritonClient:
         names = {model.name for model in index.models if model.state == "READY"}
         ready = {(model.name, int(model.version)) for model in index.models if model.state == "READY"}
         found = [contract for name in sorted(names) for contract in self._contracts_in(self._config_of(name)).values()]
-        return sorted((c for c in found if (c.name, c.version) in ready), key=lambda c: (c.name, c.version))
+        return sorted((c for c in found if served_model(c) in ready), key=lambda c: (c.name, c.version))
 
     def encoder(self, contract: EncoderContract) -> TritonEncoder:
         """The encoder that `contract` names, checked against what the server's model says of itself.
@@ -74,7 +76,7 @@ class TritonClient:
             ContractMismatchError: the server's model has another contract.
         """
         self._require_ready(contract)
-        config = self._config_of(contract.name)
+        config = self._config_of(served_model(contract)[0])
         served = self._contracts_in(config).get(contract.version)
         if served is None or served.hash != contract.hash:
             raise ContractMismatchError(
@@ -82,7 +84,10 @@ class TritonClient:
                 f"{served.label if served else 'without an encoder contract'}; "
                 "publish the expected one under a version of its own by `connector apply`"
             )
-        encoder = TritonEncoder(self._client, contract, self.url, self.settings, config.max_batch_size)
+        how = (self._client, contract, self.url, self.settings, config.max_batch_size)
+        encoder = (
+            TritonItemEncoder(*how, modalities_of(config)) if contract.modality == "fused" else TritonEncoder(*how)
+        )
         self._encoders.append(encoder)
         return encoder
 
@@ -102,8 +107,8 @@ class TritonClient:
         self.close()
 
     def _require_ready(self, contract: EncoderContract) -> None:
-        version = str(contract.version)
-        if not self._ask(lambda **how: self._client.is_model_ready(contract.name, version, **how)):
+        model, version = served_model(contract)
+        if not self._ask(lambda **how: self._client.is_model_ready(model, str(version), **how)):
             raise ServerUnavailableError(
                 f"Triton at {self.url}: model {contract.name}/{contract.version} is not there or did not load; "
                 "publish it by `connector apply`, then restart the local stack by `connector up`"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from connector.errors import ConfigurationError
+from connector.serving.ensemble import Members, head_inputs
 from connector.serving.warmup import WARMUP_FILE, has_warmup
 from encoders.contract import EncoderContract
 
@@ -30,11 +31,13 @@ def render_config(
     max_batch: int = MAX_BATCH,
     instances: int = INSTANCES,
     threads: int | None = None,
+    members: Sequence[Members] = (),
 ) -> str:
     """Text of a model's `config.pbtxt`.
 
     Args:
         contract: of every version of the model in the repository.
+        members: of every version of a fused encoder, whose heads the model then holds.
         max_batch: most inputs that the server puts into one batch.
         instances: copies of the model that work at once.
         threads: cores that each copy uses; None: all that the server may use.
@@ -56,7 +59,9 @@ def render_config(
         backend=BACKEND,
         max_batch_size=max_batch,
         version_policy=pb.ModelVersionPolicy(all=pb.ModelVersionPolicy.All()),
-        input=[
+        input=head_inputs(members)
+        if members
+        else [
             pb.ModelInput(name="INPUT", data_type=pb.TYPE_STRING, dims=[1]),
             pb.ModelInput(name="QUERY", data_type=pb.TYPE_BOOL, dims=[1], optional=True),
         ],
@@ -117,10 +122,13 @@ def contracts_of(config: Any) -> dict[int, EncoderContract]:
 
 def _parameters(contracts: Sequence[EncoderContract], threads: int | None) -> dict[str, str]:
     newest = contracts[-1]
-    parameters = {"contract": newest.to_json(), "contract_hash": newest.hash}
+    # Clients find a fused encoder's contract on its ensembles; the model of its heads is none.
+    encoder = newest.modality != "fused"
+    parameters = {"contract": newest.to_json(), "contract_hash": newest.hash} if encoder else {}
     if threads is not None:
         parameters["threads"] = str(threads)
     for contract in contracts:
-        parameters[f"contract.{contract.version}"] = contract.to_json()
+        if encoder:
+            parameters[f"contract.{contract.version}"] = contract.to_json()
         parameters[f"contract_hash.{contract.version}"] = contract.hash
     return parameters

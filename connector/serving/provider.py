@@ -12,6 +12,7 @@ from types import TracebackType
 from connector.config import TritonSettings
 from connector.errors import ContractMismatchError, ServerUnavailableError, ServingError
 from connector.serving.client import TritonClient
+from connector.serving.ensemble import served_model
 from connector.serving.environment import find
 from connector.serving.local import LocalTriton
 from connector.serving.repository import is_complete, read_contract, version_folder
@@ -137,7 +138,8 @@ class EncoderProvider:
 
         def get(contract: EncoderContract) -> Encoder:
             self._require_published(contract)
-            if server.models().get(f"{contract.name}/{contract.version}") != "READY":
+            model, version = served_model(contract)
+            if server.models().get(f"{model}/{version}") != "READY":
                 server.reload()
             return client.encoder(contract)
 

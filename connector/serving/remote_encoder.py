@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from connector.config import TritonSettings
 from connector.errors import ContractMismatchError
 from connector.serving.calls import call
+from connector.serving.ensemble import served_model
 from connector.serving.model_config import PRIORITIES
-from connector.serving.payloads import batches, prepare
+from connector.serving.payloads import Payloads, batches, prepare
 from encoders.base import Encoder, EncodeResult, Side
 from encoders.contract import EncoderContract
 
@@ -48,7 +49,7 @@ class TritonEncoder(Encoder):
 
     def encode_tolerant(self, items: Sequence[Any], side: Side = "document") -> EncodeResult:
         """Encode `items` on the server; see `Encoder`."""
-        payloads = prepare(items, self._contract.modality)
+        payloads = self._payloads(items)
         result = EncodeResult(np.zeros((len(items), self._contract.dimension), np.float32), dict(payloads.errors))
         requests = batches(payloads, self._batch_size, by_length=self._contract.modality == "text")
         contents = [[payloads.items[position] for position in request] for request in requests]
@@ -65,6 +66,16 @@ class TritonEncoder(Encoder):
             executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(wait=True, cancel_futures=True)
+
+    def _payloads(self, items: Sequence[Any]) -> Payloads:
+        return prepare(items, self._contract.modality)
+
+    def _inputs(self, content: list[bytes]) -> list[Any]:
+        from tritonclient.grpc import InferInput
+
+        raw = InferInput("INPUT", [len(content), 1], "BYTES")
+        raw.set_data_from_numpy(np.array(content, dtype=np.object_).reshape(-1, 1))
+        return [raw]
 
     def _answers(self, contents: list[list[bytes]], side: Side) -> list[Answer]:
         if len(contents) <= 1:
@@ -87,17 +98,16 @@ class TritonEncoder(Encoder):
         from tritonclient.grpc import InferInput
 
         count = len(content)
-        raw = InferInput("INPUT", [count, 1], "BYTES")
-        raw.set_data_from_numpy(np.array(content, dtype=np.object_).reshape(count, 1))
-        inputs = [raw]
+        inputs = self._inputs(content)
         if side == "query":
             query = InferInput("QUERY", [count, 1], "BOOL")
             query.set_data_from_numpy(np.ones((count, 1), np.bool_))
             inputs.append(query)
+        model, version = served_model(self._contract)
         answer = self._client.infer(
-            self._contract.name,
+            model,
             inputs,
-            model_version=str(self._contract.version),
+            model_version=str(version),
             priority=PRIORITIES[side],
             headers=self._settings.headers or None,
             client_timeout=self._settings.timeout_s,

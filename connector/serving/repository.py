@@ -10,12 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from connector.errors import ContractMismatchError, ServingError
-from connector.serving.model_config import INSTANCES, MAX_BATCH, render_config
+from connector.serving.ensemble import ENSEMBLE, Members, members_of, render_ensemble, served_model
+from connector.serving.model_config import HEADER, INSTANCES, MAX_BATCH, render_config
 from connector.serving.warmup import FOLDER, WARMUP_FILE, has_warmup, warmup_content
 from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError
 from encoders.files import read_json, write_bytes, write_json
 from encoders.folder import GRAPH, RECORD, EncoderFolder, is_encoder_folder
+from encoders.members import find_member
 
 STAGING_PREFIX = ".staging-"
 MODEL_PY = '''"""Serves the encoder that lies in this folder; written by `connector apply`."""
@@ -30,6 +32,8 @@ from encoders.triton_model import TritonPythonModel  # noqa: E402
 
 __all__ = ["TritonPythonModel"]
 '''
+# The model of a fused encoder's heads.
+HEAD_PY = MODEL_PY.replace("encoders.triton_model", "encoders.triton_head")
 
 
 def publish(
@@ -45,7 +49,8 @@ def publish(
 ) -> EncoderContract:
     """Export an encoder into the model repository; the same encoder again changes nothing.
 
-    A version folder appears whole or not at all. A running server takes it up at its next start or reload.
+    A version folder appears whole or not at all. A running server takes it up at its next start or reload. With a fused
+    encoder go its members, under the names and versions in their contracts, and an ensemble for each of its versions.
 
     Args:
         source: what `encoders.load` takes: a shipped default's name, a Hugging Face id, or a folder.
@@ -64,7 +69,7 @@ def publish(
     folder = version_folder(repository, name, version)
     try:
         contract = _publish_version(repository, source, folder, name, version, replace_other)
-        _write_changed(folder / "model.py", MODEL_PY.encode())
+        _write_changed(folder / "model.py", _model_py(contract).encode())
         write_model_files(repository, name, max_batch=max_batch, instances=instances, threads=threads)
     except OSError as error:
         raise ServingError(f"{error.filename or repository}: cannot be written: {error.strerror}") from error
@@ -122,8 +127,22 @@ def write_model_files(
         folder = repository / name / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         _write_changed(folder / WARMUP_FILE, warmup_content(modality))
-    text = render_config(contracts, max_batch=max_batch, instances=instances, threads=threads)
+    members: dict[EncoderContract, Members] = {}
+    if modality == "fused":
+        records = (read_json(version_folder(repository, name, contract.version) / RECORD) for contract in contracts)
+        members = {contract: members_of(record) for contract, record in zip(contracts, records, strict=True)}
+    text = render_config(
+        contracts, max_batch=max_batch, instances=instances, threads=threads, members=list(members.values())
+    )
     _write_changed(repository / name / "config.pbtxt", text.encode())
+    for contract, its_members in members.items():
+        model, version = served_model(contract)
+        # Triton wants a folder for the version of an ensemble; what lies in it does not matter.
+        keep = version_folder(repository, model, version) / ".keep"
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        _write_changed(keep, b"")
+        text = HEADER + render_ensemble(contract, its_members, max_batch)
+        _write_changed(repository / model / "config.pbtxt", text.encode())
 
 
 def _publish_version(
@@ -135,6 +154,8 @@ def _publish_version(
         return known
     encoder = _exported(source, name, version)
     contract = encoder.contract
+    if contract.modality == "fused":
+        _publish_members(repository, encoder)
     if replace_other and _holds_another(folder, contract):
         shutil.rmtree(folder)
     if _is_there(repository, folder, contract):
@@ -149,9 +170,21 @@ def _publish_version(
             # Described, but its graph is not there yet: a fresh checkout.
             _fill(folder, staged)
         else:
-            (staged / "model.py").write_text(MODEL_PY, encoding="utf-8")
+            (staged / "model.py").write_text(_model_py(contract), encoding="utf-8")
             _move(staged, folder, lambda: _is_there(repository, folder, contract))
     return contract
+
+
+def _publish_members(repository: Path, encoder: EncoderFolder) -> None:
+    """Put the members of a fused encoder into the repository, those that are not there."""
+    for member in members_of(encoder.record()):
+        folder = version_folder(repository, member.name, member.version)
+        if not _is_there(repository, folder, member):
+            publish(repository, find_member(encoder.path, member), name=member.name, version=member.version)
+
+
+def _model_py(contract: EncoderContract) -> str:
+    return HEAD_PY if contract.modality == "fused" else MODEL_PY
 
 
 def _move(staged: Path, folder: Path, is_there: Callable[[], bool]) -> None:
@@ -228,6 +261,8 @@ def _require_name(name: str, version: int) -> None:
     plain = name.replace("_", "").replace("-", "").replace(".", "")
     if not plain.isascii() or not plain.isalnum() or name.startswith(".") or len(name) > 100:
         raise ServingError(f"{name!r} cannot be a model's name; use letters, digits, `_`, `-` and `.`")
+    if ENSEMBLE.fullmatch(name):
+        raise ServingError(f"{name!r} is how the ensemble of a fused encoder is called; use a name without its ending")
     if version < 1:
         raise ServingError(f"model {name}: version {version} is below 1")
 

@@ -56,6 +56,7 @@ class CollectionSpec:
         contract_hash: of the encoder contract; empty without a vector.
         partition_key: key or field whose value chooses a row's partition; empty for none.
         keyword_fields: string fields that are searched by words (BM25), where the server can.
+        missing: what became of items that lack an input of the encoder: `absent`, `impute` or `error`.
     """
 
     name: str
@@ -65,6 +66,7 @@ class CollectionSpec:
     contract_hash: str = ""
     partition_key: str = ""
     keyword_fields: tuple[str, ...] = ()
+    missing: str = "absent"
 
 
 @dataclass

@@ -57,6 +57,8 @@ def _shape_differences(held: CollectionSpec, declared: CollectionSpec) -> list[s
     if set(held.keyword_fields) != set(declared.keyword_fields):
         there, now = (", ".join(spec.keyword_fields) or "none" for spec in (held, declared))
         found.append(f"keyword fields {there} there, {now} declared")
+    if held.missing != declared.missing:
+        found.append(f"missing={held.missing!r} there, {declared.missing!r} declared")
     return found
 
 

@@ -15,6 +15,7 @@ from connector.spaces import (
     TAG_CONTRACT_HASH,
     TAG_INDEX,
     TAG_KEYWORD_FIELDS,
+    TAG_MISSING,
     TAG_PARTITION_KEY,
     TAG_REVISION,
     TAG_SEARCH_PARAMS,
@@ -72,6 +73,7 @@ def collection_spec(space: EmbeddingSpace) -> CollectionSpec:
             contract_hash=space.contract.hash,
             partition_key=space.partition_key,
             keyword_fields=space.keyword_fields,
+            missing=space.missing,
         ),
     )
 
@@ -102,6 +104,7 @@ def collection_spec_of_view(
         contract_hash=tags.get(TAG_CONTRACT_HASH, ""),
         partition_key=tags.get(TAG_PARTITION_KEY, ""),
         keyword_fields=tuple(_json_tag(view, TAG_KEYWORD_FIELDS, list, [])),
+        missing=tags.get(TAG_MISSING, "absent"),
     )
     if partition_key and not spec.partition_key and partition_key in _can_partition(spec):
         spec = replace(spec, partition_key=partition_key)

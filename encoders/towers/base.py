@@ -33,7 +33,12 @@ class Served:
 
 @dataclass(frozen=True)
 class Description:
-    """What a tower's contract needs beside the hashes of its files."""
+    """What a tower's contract needs beside the hashes of its files.
+
+    Attributes:
+        files: name → content of further files of its encoder folder.
+        folders: place in its encoder folder → a folder that is copied there.
+    """
 
     modality: Modality
     dimension: int
@@ -43,6 +48,7 @@ class Description:
     preprocessing: Mapping[str, Any]
     aligned_with: tuple[str, ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)
+    folders: Mapping[str, Path] = field(default_factory=dict)
     metric: Metric = "COSINE"
 
 

@@ -30,10 +30,11 @@ def save_backbone(backbone: Any, folder: Path, dtype: Precision) -> None:
         copy.deepcopy(backbone).cpu().to(getattr(torch, dtype)).save_pretrained(folder)
 
 
-def save_state(module: nn.Module, path: Path, dtype: Precision) -> None:
+def save_state(module: nn.Module, path: Path, dtype: Precision, metadata: dict[str, str] | None = None) -> None:
     """Write a module's tensors as safetensors."""
     target = getattr(torch, dtype)
-    save_file({name: value.detach().cpu().to(target).contiguous() for name, value in module.state_dict().items()}, path)
+    state = {name: value.detach().cpu().to(target).contiguous() for name, value in module.state_dict().items()}
+    save_file(state, path, metadata)
 
 
 def save_projection(projection: nn.Linear | None, folder: Path, dtype: Precision) -> None:

@@ -18,6 +18,7 @@ from connector.serving.payloads import MAX_REQUEST_BYTES
 from connector.serving.repository import read_contract
 from connector.testing import EncoderSuite
 from encoders.base import Encoder
+from encoders.wire import pack
 from tests.media_files import film, sound
 from tests.triton_fixtures import shipped
 
@@ -198,6 +199,41 @@ class TestShippedText(TextOnTriton):
 @pytest.mark.skipif("image" not in shipped(), reason="the weights of the shipped image encoder are not here")
 class TestShippedImage(ImageOnTriton):
     name = "image"
+
+
+class TestTinyItem(OnTriton):
+    """An ensemble over tiny members."""
+
+    name = "tiny_item"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def valid_inputs(cls) -> list[Any]:
+        return [
+            {"text": "red dress", "image": picture(64, 64, "PNG", 1)},
+            {"text": "green apple 123"},
+            {"text": "", "image": picture(300, 200, "JPEG", 2)},
+            pack({"text": "chair " * 30, "image": picture(20, 90, "PNG", 3)}),
+        ]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bad_inputs(cls) -> list[Any]:
+        whole = {"text": "red dress", "image": b"no picture"}
+        return [None, {}, {"text": None}, whole, {"text": " \n"}, {"smell": b"rose"}, {"text": 3.5}, "red", b"no item"]
+
+    def test_reasons_are_those_in_process(
+        self, encoder: Encoder, bad_inputs: list[Any], model_repository: Path
+    ) -> None:
+        with encoders.load(model_repository / self.name / str(self.version)) as local:
+            assert encoder.encode_tolerant(bad_inputs).errors == local.encode_tolerant(bad_inputs).errors
+
+
+@pytest.mark.skipif("text" not in shipped(), reason="the weights of the shipped text encoder are not here")
+class TestItemOfShippedMembers(TestTinyItem):
+    """The next version of the same name, over other members: both are served at once."""
+
+    version = 2
 
 
 class TestTinyAudio(AudioOnTriton):

@@ -210,3 +210,46 @@ def audio(folder: Path, name: str = "wav2vec2_layer_norm", **processor: Any) -> 
 def video(folder: Path, name: str = "videomae") -> Path:
     """A folder of one of `video_models`."""
     return save_model(folder, video_models()[name]())
+
+
+def fused(folder: Path, head: str = "gated", *, start: bool = False, **members: Path) -> Path:
+    """A tower over exported tiny members, `text=bert(…)` and `image=vit(…)` unless others are given.
+
+    Args:
+        start: as a training starts, the mean of members of 24 numbers; otherwise random weights.
+    """
+    import encoders
+    from encoders.towers.fused import FusedTower
+
+    sources = members or {"text": bert(folder.parent / "bert"), "image": vit(folder.parent / "vit")}
+    places = {modality: folder.parent / f"{modality}-encoder" for modality in sources}
+    contracts = [
+        encoders.export(source, places[modality], name=f"tiny_{modality}", modality=modality)
+        for modality, source in sources.items()
+    ]
+    tower = FusedTower(
+        contracts,
+        head="gated" if head == "gated" else "concatenation",
+        dimension=24,
+        folders=places,
+        aligned_with=(contracts[0].hash, *contracts[0].aligned_with) if start else (),
+    )
+    generator = torch.Generator().manual_seed(11)
+    with torch.no_grad():
+        for parameter in () if start else tower.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+    return tower.save(folder)
+
+
+def fused_defaults(folder: Path) -> Path:
+    """A small head over the shipped encoders of text and pictures, in the text space."""
+    import encoders
+    from encoders.towers.fused import FusedTower
+
+    contracts = [encoders.default_contract(name) for name in ("text", "image")]
+    torch.manual_seed(5)
+    tower = FusedTower(contracts, head="concatenation", dimension=384, hidden=8, aligned_with=(contracts[0].hash,))
+    with torch.no_grad():
+        for parameter in tower.parameters():
+            parameter.add_(torch.randn(parameter.shape) * 0.02)
+    return tower.save(folder)

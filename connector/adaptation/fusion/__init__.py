@@ -1,0 +1,1 @@
+"""The job that trains the head of a fused encoder."""

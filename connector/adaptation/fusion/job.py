@@ -1,0 +1,175 @@
+"""The fusion job: the head of a fused encoder, by contrast of two views of each item."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from connector.adaptation.bar import TrainingBar
+from connector.adaptation.fusion.evaluation import Held, baselines, controls, part_to_item, subset_of
+from connector.adaptation.fusion.members import MemberVectors, member_vectors
+from connector.adaptation.fusion.report import FusionReport, write_card
+from connector.adaptation.fusion.spec import FusionSpec
+from connector.adaptation.fusion.views import two_views
+from connector.adaptation.losses import info_nce, same_meaning
+from connector.adaptation.metrics import retrieval_recall
+from connector.adaptation.processes import Processes, choose_device
+from connector.adaptation.sampler import MixedBatches, split
+from connector.adaptation.trainer import Plan, Trainer
+from encoders.towers.fused import FusedTower
+
+TOWER = "tower"
+METRIC = "recall@1"
+HIGHEST_SCALE = 100.0
+
+
+def pretrain_fusion(
+    spec: FusionSpec, *, resume: bool = False, until: int | None = None, show: bool = True
+) -> FusionReport:
+    """Run the job and write `spec.out/tower`, a folder that `encoders.load` takes.
+
+    Args:
+        resume: go on from the newest checkpoint in `spec.out`; on the CPU the result is that of an undisturbed run.
+        until: leave off after this step, as if interrupted.
+        show: draw a progress bar where a person is watching.
+
+    Raises:
+        CatalogueError: a catalogue that cannot be read.
+        EncoderLoadError: a member that cannot be loaded.
+        TrainingError: too few items with several modalities, or a loss that is not finite.
+        ConfigurationError: `resume` finds a checkpoint of another spec.
+    """
+    out, device = Path(spec.out), choose_device(spec.device)
+    processes = Processes(device)
+    with TrainingBar("encoding", None, show=show) as bar:
+        if processes.main:
+            items = member_vectors(spec, out, bar.advance)
+        processes.wait()
+        if not processes.main:
+            items = member_vectors(spec, out, exported=True)
+    torch.manual_seed(spec.seed)
+    job = _Job(spec, items, device)
+    plan = Plan.of(spec, METRIC, job.steps)
+    with TrainingBar(spec.job, plan.steps, show=show) as bar:
+        progress = Trainer(job.module, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
+    with torch.no_grad():
+        metrics, compared = job.evaluate(), job.compare()
+    report = FusionReport(
+        folder=out / TOWER,
+        items=len(job.learned),
+        held_out=len(job.held_rows),
+        skipped=dict(items.skipped),
+        steps=progress.step,
+        best_step=progress.best_step,
+        loss=progress.loss,
+        metrics=metrics,
+        compared=compared,
+        seconds=progress.seconds,
+        steps_per_second=progress.step / max(progress.seconds, 1e-9),
+    )
+    if processes.main:
+        job.tower.cpu().eval().save(report.folder, dtype=spec.weights, card=write_card(spec, report))
+    return report
+
+
+class _Job:
+    """Batches, loss and evaluation of one run."""
+
+    def __init__(self, spec: FusionSpec, items: MemberVectors, device: torch.device) -> None:
+        self._spec, self._device = spec, device
+        names = list(spec.members)
+        anchor = None if spec.towards is None else items.contracts[names.index(spec.towards)]
+        self.tower = FusedTower(
+            items.contracts,
+            head=spec.head,
+            dimension=anchor.dimension if anchor else spec.dimension or max(c.dimension for c in items.contracts),
+            hidden=spec.hidden,
+            dropout=spec.dropout,
+            aligned_with=() if anchor is None else (anchor.hash, *anchor.aligned_with),
+            folders=items.folders,
+        )
+        self._log_scale = nn.Parameter(torch.tensor(math.log(1 / spec.temperature)))
+        self.module = nn.ModuleDict({"tower": self.tower, "scale": nn.ParameterDict({"log_scale": self._log_scale})})
+        self.module.to(device)
+        several = np.flatnonzero(items.present.sum(axis=1) > 1)
+        learned, held = split(len(several), spec.validation, spec.seed)
+        if not len(held):
+            learned, held = learned[:-1], learned[-1:]
+        self.learned, self.held_rows = several[learned], several[held]
+        self._batches = MixedBatches([self.learned], [None], spec.batch_size, spec.seed)
+        self._vectors = {name: torch.from_numpy(matrix) for name, matrix in items.vectors.items()}
+        self._present = torch.from_numpy(items.present)
+        self._groups, self._texts = torch.from_numpy(items.groups), torch.from_numpy(items.texts)
+        groups = self._groups if spec.catalogue.group else _by_text(self._groups, self._texts)
+        self._held = Held(
+            subset_of(items.vectors, self.held_rows), self._present[self.held_rows], groups[self.held_rows]
+        )
+
+    @property
+    def steps(self) -> int | None:
+        """How many the spec asks for; None where it gives minutes."""
+        if self._spec.epochs is None:
+            return self._spec.steps
+        steps = self._spec.epochs * self._batches.rows / self._batches.batch_size
+        return max(1, math.ceil(steps / Processes(self._device).count))
+
+    def loss_of(self, batch: int) -> Tensor:
+        """Loss of batch number `batch`."""
+        spec = self._spec
+        rows = torch.from_numpy(self._batches.rows_of(batch))
+        generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + batch)
+        first, second = (view.to(self._device) for view in two_views(self._present[rows], spec.keep, generator))
+        vectors = [matrix[rows].to(self._device) for matrix in self._vectors.values()]
+        texts = self._texts[rows]
+        # Rows without a text share no text.
+        texts = torch.where(texts < 0, -1 - torch.arange(len(rows)), texts)
+        same = same_meaning(self._groups[rows], texts).to(self._device)
+        scale = self._log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp()
+        part = self.tower(vectors, first)
+        loss = info_nce(part, self.tower(vectors, second), scale, same)
+        if spec.towards is None or not spec.anchor:
+            return loss
+        at = list(spec.members).index(spec.towards)
+        there = self._present[rows, at].to(self._device)
+        if not bool(there.any()):
+            return loss
+        return loss + spec.anchor * info_nce(part[there], vectors[at][there], scale, same[there][:, there])
+
+    def evaluate(self) -> dict[str, float]:
+        """recall@k of every part of an item, on the rows held out."""
+        figures = part_to_item(self._held, self._embed)
+        if self._spec.towards is not None:
+            figures |= self._by_the_space(self._spec.towards)
+        first = [value for name, value in figures.items() if name.endswith("recall@1")]
+        return {METRIC: float(np.mean(first)), **figures}
+
+    def compare(self) -> dict[str, dict[str, float]]:
+        """Baselines and controls on the same rows."""
+        return {**baselines(self._held), **controls(self._held, self._embed, self._spec.seed)}
+
+    def _by_the_space(self, towards: str) -> dict[str, float]:
+        """recall@k where a member's own vector asks, as a query by that encoder does."""
+        held = self._held
+        at = held.modalities.index(towards)
+        rows = held.present[:, at]
+        whole = self._embed(list(held.vectors.values()), held.present)
+        asked, groups = held.vectors[towards][rows], held.groups[rows]
+        return {
+            f"{towards} encoder_to_whole/recall@{k}": retrieval_recall(asked, whole, groups, held.groups, k)
+            for k in (1, 5, 10)
+        }
+
+    def _embed(self, vectors: Sequence[Tensor], present: Tensor) -> Tensor:
+        self.module.eval()
+        made: Tensor = self.tower([vector.to(self._device) for vector in vectors], present.to(self._device))
+        return made.cpu()
+
+
+def _by_text(groups: Tensor, texts: Tensor) -> Tensor:
+    """Groups of rows that have no group: those with the same text."""
+    return torch.where(texts < 0, -1 - groups, texts)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+import encoders
+from connector.adaptation import pretrain
+from connector.adaptation.fusion import members as member_module
+from connector.adaptation.fusion.report import FusionReport
+from connector.adaptation.fusion.spec import FusionSpec
+from connector.adaptation.fusion.views import two_views
+from connector.errors import ConfigurationError, TrainingError
+from tests.unit.encoders import tiny_models
+
+FusionMaker = Callable[..., FusionSpec]
+
+
+def run(spec: FusionSpec, **how: object) -> FusionReport:
+    report = pretrain(spec, show=False, **how)  # type: ignore[arg-type]
+    assert isinstance(report, FusionReport)
+    return report
+
+
+def test_a_head_learns_what_its_members_do_not_know(make_fusion: FusionMaker, pairs_file: Path) -> None:
+    report = run(make_fusion())
+    assert (report.items, report.held_out, report.steps) == (192, 48, 24)
+    rest = ("text_to_rest/recall@1", "image_to_rest/recall@1")
+    for figure in rest:
+        assert report.metrics[figure] > 0.9
+        assert report.metrics[figure] > report.compared["plain mean"][figure] + 0.3
+        for control in ("control: dealt to other items", "control: random vectors"):
+            assert report.compared[control][figure] < 0.3
+    assert report.metrics["text encoder_to_whole/recall@1"] > 0.9
+    card = (report.folder / "README.md").read_text()
+    assert "| image_to_rest/recall@1 |" in card
+    assert str(pairs_file.parent) not in card
+
+    rows = pq.read_table(pairs_file).slice(0, 16).to_pylist()
+    words = [f"{row['colour']}\n{row['form']}" for row in rows]
+    with encoders.load(report.folder, name="halves") as item, encoders.load("text") as text:
+        assert item.contract.shares_space_with(text.contract)
+        assert item.contract.shares_space_with(encoders.default_contract("image"))
+        parts = [{"text": words_, "image": row["image"]} for words_, row in zip(words, rows, strict=True)]
+        wholes = item.encode(parts)
+        pictures = item.encode([{"image": row["image"]} for row in rows])
+        asked = text.encode(words, "query")
+    for queries in (pictures, asked):
+        assert np.mean(np.argmax(queries @ wholes.T, axis=1) == np.arange(16)) > 0.8
+
+
+def test_resumed_is_undisturbed_and_members_are_asked_once(
+    make_fusion: FusionMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = {"head": "concatenation", "steps": 6, "checkpoint_every": 2, "evaluate_every": 3}
+    straight = run(make_fusion("straight", **how))
+    shutil.copytree(tmp_path / "straight" / "members", tmp_path / "broken" / "members")
+    monkeypatch.setattr(member_module, "_make", lambda *_: pytest.fail("encoded again"))
+    run(make_fusion("broken", **how), until=5)
+    resumed = run(make_fusion("broken", **how), resume=True)
+    assert resumed.steps == 6
+    one, other = (load_file(report.folder / "model.safetensors") for report in (straight, resumed))
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_rows_that_cannot_be_used_are_counted_and_own_members_kept(
+    make_fusion: FusionMaker, pairs_file: Path, tmp_path: Path
+) -> None:
+    table = pq.read_table(pairs_file).slice(0, 40)
+    images: list[bytes | None] = table["image"].to_pylist()
+    images[3], images[5] = b"no picture", None
+    colours = table["colour"].to_pylist()
+    colours[5] = None
+    forms = table["form"].to_pylist()
+    forms[5], colours[6], forms[6] = None, None, None
+    columns = {"colour": colours, "form": forms, "image": pa.array(images, pa.binary())}
+    pq.write_table(pa.table(columns), tmp_path / "items.parquet")
+    sources = {"text": tiny_models.bert(tmp_path / "words"), "image": tiny_models.vit(tmp_path / "pictures")}
+    members = {
+        "text": {"encoder": str(sources["text"]), "columns": ["colour", "form"], "name": "words", "version": 3},
+        "image": {"encoder": str(sources["image"]), "columns": ["image"]},
+    }
+    catalogue = {"path": str(tmp_path / "items.parquet")}
+    report = run(make_fusion(members=members, catalogue=catalogue, towards=None, dimension=20, steps=2))
+    # Row 6 has a picture alone: of use to nobody here, and nothing is wrong with it.
+    assert report.items + report.held_out == 37
+    assert sum(report.skipped.values()) == 2
+    assert report.skipped["nothing of the item is there"] == 1
+    with encoders.load(report.folder, name="own") as item:
+        assert item.contract.dimension == 20
+        assert not item.contract.aligned_with
+        assert item.encode([{"text": "red"}]).shape == (1, 20)
+    assert encoders.EncoderFolder.open(report.folder / "members" / "text").contract.label.startswith("words/3 ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"members": {"text": {"encoder": "text", "columns": ["colour"]}}}, "members: .*two modalities or more"),
+        ({"towards": "audio"}, "towards: audio is not one of the members"),
+        ({"towards": "text", "dimension": 8}, "dimension: follows from towards"),
+        ({"heads": "gated"}, "heads: unknown field"),
+        ({"keep": 1.0}, "keep: "),
+    ],
+)
+def test_a_spec_that_makes_no_sense(make_fusion: FusionMaker, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        make_fusion(**changes)
+
+
+def test_a_column_that_is_not_there_and_too_few_items(
+    make_fusion: FusionMaker, pairs_file: Path, tmp_path: Path
+) -> None:
+    spec = make_fusion()
+    members = {**spec.model_dump()["members"], "image": {"encoder": "image", "columns": ["picture"]}}
+    with pytest.raises(TrainingError, match="no column 'picture'; it has colour, form, image"):
+        run(make_fusion(members=members))
+    pq.write_table(pq.read_table(pairs_file).slice(0, 3), tmp_path / "few.parquet")
+    with pytest.raises(TrainingError, match="fewer than four items have several of text, image"):
+        run(make_fusion(catalogue={"path": str(tmp_path / "few.parquet")}))
+
+
+def test_views_show_what_is_there() -> None:
+    generator = torch.Generator().manual_seed(3)
+    present = torch.tensor([[True, True, True], [True, False, False], [False, True, True]]).repeat(200, 1)
+    first, second = two_views(present, 0.5, generator)
+    for view in (first, second):
+        assert bool(view.any(1).all())
+        assert not bool((view & ~present).any())
+    disjoint = ~(first & second).any(1)
+    assert 0.15 < float(disjoint.float().mean()) < 0.5
+    assert len(torch.unique(first[::3], dim=0)) == 7
