@@ -37,8 +37,8 @@ def opened(repo: Path, *, settings: Settings | None = None, declares: bool = Fal
     from connector.connector import Connector
 
     with contextlib.redirect_stdout(sys.stderr), Connector(repo, settings) as connector:
-        if OWN_PROCESS.get() and not declares:
-            import_feast_quickly()
+        if OWN_PROCESS.get():
+            import_feast_quickly(checks=declares)
         yield connector
 
 
