@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from encoders.base import EncodeResult, Side
+from encoders.base import Encoder, EncodeResult, Side
 from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError, InvalidInputError
 from encoders.folder import EncoderFolder
@@ -63,8 +63,8 @@ class SequencePreprocessing:
         return asdict(self)
 
     def bucket(self, length: int) -> int:
-        """Length that a history of `length` items is padded to: the next power of two from 8 on."""
-        return min(self.longest, max(8, 1 << (length - 1).bit_length()))
+        """Length that a history of `length` items is padded to."""
+        return bucket_of(length, self.longest)
 
 
 class SequenceEncoder(RowEncoder):
@@ -90,12 +90,16 @@ class SequenceEncoder(RowEncoder):
         self._numbers = {item: number for number, item in enumerate(items, 1)}
 
     @classmethod
-    def from_folder(cls, folder: EncoderFolder, runtime: Runtime, **options: Any) -> SequenceEncoder:
-        """Open an encoder folder on a runtime.
+    def from_folder(cls, folder: EncoderFolder, runtime: Runtime, **options: Any) -> Encoder:
+        """Open an encoder folder on a runtime; one of content vectors opens as a `UniversalEncoder`.
 
         Raises:
             EncoderLoadError: its list of items is missing or not the one it was exported with.
         """
+        if folder.preprocessing.get("kind") == "universal":
+            from encoders.universal import UniversalEncoder
+
+            return UniversalEncoder.from_folder(folder, runtime, **options)
         preprocessing = SequencePreprocessing.from_dict(folder.preprocessing)
         items = read_items(folder.path / ITEMS, preprocessing.items_sha256)
         return cls(folder.contract, preprocessing, items, runtime, **options)
@@ -133,6 +137,11 @@ class SequenceEncoder(RowEncoder):
                 f"none of the history's {len(names)} items ({names[0][:80]!r}, …) was there in training"
             )
         return numbers[-self._preprocessing.longest :]
+
+
+def bucket_of(length: int, longest: int) -> int:
+    """Length that a history of `length` items is padded to: the next power of two from 8 on, at most `longest`."""
+    return min(longest, max(8, 1 << (length - 1).bit_length()))
 
 
 def ids_of(raw: Any) -> list[str]:

@@ -9,11 +9,26 @@ from typing import Annotated, Any, Protocol, TypeAlias
 from pydantic import Field, TypeAdapter
 
 from connector.adaptation.fusion.spec import FusionSpec
+from connector.adaptation.items.spec import CoInteractionSpec, CollaborativeAlignmentSpec
+from connector.adaptation.pixels.spec import MaskedPatchesSpec, ViewsSpec
 from connector.adaptation.semantic.spec import NextSemanticIdSpec, SemanticIdsSpec
 from connector.adaptation.sequences.spec import MaskedItemSpec, NextItemSpec
 from connector.adaptation.spec import ContrastiveSpec
+from connector.adaptation.universal.spec import UniversalSequenceSpec
 
-JobSpec: TypeAlias = ContrastiveSpec | NextItemSpec | MaskedItemSpec | SemanticIdsSpec | NextSemanticIdSpec | FusionSpec
+JobSpec: TypeAlias = (
+    ContrastiveSpec
+    | NextItemSpec
+    | MaskedItemSpec
+    | SemanticIdsSpec
+    | NextSemanticIdSpec
+    | UniversalSequenceSpec
+    | CollaborativeAlignmentSpec
+    | CoInteractionSpec
+    | MaskedPatchesSpec
+    | ViewsSpec
+    | FusionSpec
+)
 SPECS: TypeAdapter[JobSpec] = TypeAdapter(Annotated[JobSpec, Field(discriminator="job")])
 
 # Imported when a job is run: a spec can be read without torch.
@@ -22,6 +37,11 @@ RUNNERS = {
     "next_item": "sequences.job:pretrain_sequence",
     "masked_item": "sequences.job:pretrain_sequence",
     "semantic_ids": "semantic.ids_job:pretrain_semantic_ids",
+    "universal_sequence": "universal.job:pretrain_universal",
+    "collaborative_alignment": "items.align_job:pretrain_alignment",
+    "co_interaction": "items.co_job:pretrain_co_interaction",
+    "masked_patches": "pixels.patches_job:pretrain_masked_patches",
+    "views": "pixels.views_job:pretrain_views",
     "next_semantic_id": "semantic.next_job:pretrain_next_semantic_id",
     "fusion": "fusion.job:pretrain_fusion",
 }

@@ -10,7 +10,17 @@ from connector.errors import ConfigurationError
 if TYPE_CHECKING:
     from encoders.contract import EncoderContract
 
-ENCODER_JOBS = ("contrastive", "next_item", "masked_item", "fusion")
+ENCODER_JOBS = (
+    "contrastive",
+    "next_item",
+    "masked_item",
+    "universal_sequence",
+    "collaborative_alignment",
+    "co_interaction",
+    "masked_patches",
+    "views",
+    "fusion",
+)
 
 
 def require_encoder_job(job: str) -> None:

@@ -21,6 +21,9 @@ class Shape:
         hidden: length of a state, a multiple of `heads`.
         longest: most steps of a history.
         causal: whether a step sees only what came before it.
+        first_norm: whether steps are normalised before the first block. That makes them so long that what a block's
+            attention adds is small beside them: a masked step, which knows nothing but its place, then hardly learns
+            from the others. A causal model starts from the item itself and does not mind.
     """
 
     hidden: int = 64
@@ -29,6 +32,7 @@ class Shape:
     longest: int = 50
     dropout: float = 0.2
     causal: bool = True
+    first_norm: bool = True
 
     def __post_init__(self) -> None:
         if min(self.hidden, self.layers, self.heads, self.longest) < 1 or self.hidden % self.heads:
@@ -48,7 +52,7 @@ class HistoryTransformer(nn.Module):
         self.shape = shape
         self.positions = nn.Embedding(shape.longest, shape.hidden)
         nn.init.normal_(self.positions.weight, std=0.02)
-        self.first = nn.LayerNorm(shape.hidden)
+        self.first = nn.LayerNorm(shape.hidden) if shape.first_norm else nn.Identity()
         self.drop = nn.Dropout(shape.dropout)
         self.blocks = nn.ModuleList(_Block(shape) for _ in range(shape.layers))
         self.last = nn.LayerNorm(shape.hidden)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,11 @@ from encoders.towers.saving import Precision, load_state, read_record, save_stat
 from encoders.weight_files import WEIGHTS_HASH, require_weights, weights_hash
 
 WEIGHTS = "model.safetensors"
+# Imported when met: kind in the record → class.
+CONTENT_TOWERS = {
+    "universal": "encoders.towers.universal:UniversalTower",
+    "projected": "encoders.towers.projected:ProjectedTower",
+}
 
 
 class SequenceTower(nn.Module):
@@ -83,8 +89,8 @@ class SequenceTower(nn.Module):
         return functional.normalize(vectors, dim=-1) if self.normalize else vectors
 
     @classmethod
-    def from_folder(cls, path: str | Path) -> SequenceTower:
-        """Load a tower folder, in float32 and evaluation mode.
+    def from_folder(cls, path: str | Path) -> Any:
+        """Load a tower folder, in float32 and evaluation mode; one over content vectors is a `ContentTower`.
 
         Raises:
             EncoderLoadError: not one of these, pickled weights, or weights that are not what its record says.
@@ -92,6 +98,9 @@ class SequenceTower(nn.Module):
         folder = Path(path)
         require_weights(folder)
         record = read_record(folder)
+        if record.get("kind") in CONTENT_TOWERS:
+            module, _, name = CONTENT_TOWERS[record["kind"]].partition(":")
+            return getattr(import_module(module), name).from_folder(folder)
         try:
             shape, normalize = Shape(**record["shape"]), bool(record["normalize"])
             digest = str(record["items_sha256"])

@@ -191,6 +191,29 @@ class TestTinySequence(OnTriton):
         assert sorted(result.errors) == [0, 2, 3]
 
 
+class TestTinyUniversal(OnTriton):
+    name = "tiny_universal"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def valid_inputs(cls) -> list[Any]:
+        return ["i3", b"i0", [0.5, -1.0, 2.0, 0.25], np.ones(4, np.float32)]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def bad_inputs(cls) -> list[Any]:
+        return [None, "", "unheard of", b"\xff", 3.5, [0.0] * 4, [1.0] * 5]
+
+    def test_the_query_side_lies_in_the_same_space(
+        self, encoder: Encoder, valid_inputs: list[Any], vectors: Any, model_repository: Path
+    ) -> None:
+        """A history asks for what comes next, which need not be what it holds."""
+        histories = [["i1", "i2"], [[0.5, -1.0, 2.0, 0.25], [1.0] * 4], {"vectors": np.eye(4, dtype=np.float32)}]
+        with encoders.load(model_repository / self.name / "1") as local:
+            wanted = local.encode(histories, "query")
+        np.testing.assert_allclose(encoder.encode(histories, "query"), wanted, atol=1e-5)
+
+
 @pytest.mark.skipif("text" not in shipped(), reason="the weights of the shipped text encoder are not here")
 class TestShippedText(TextOnTriton):
     name = "text"

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from connector.adaptation.semantic.spec import ContentSource
+from connector.adaptation.spec import columns_of
 from connector.errors import CatalogueError
 
 
-def read_content(source: ContentSource) -> tuple[list[str], NDArray[np.float32]]:
+def read_content(source: ContentSource, *, show: bool = True) -> tuple[list[str], NDArray[np.float32]]:
     """Item ids and their vectors at unit length, float32 [items, dim].
+
+    Args:
+        show: draw a progress bar while words are encoded.
 
     Raises:
         CatalogueError: no such file or columns, an id without a vector or there twice, vectors of several lengths, of
-            zeros or with numbers that are not finite.
+            zeros or with numbers that are not finite, an item without words.
+        EncoderLoadError: a text encoder that cannot be loaded.
     """
+    if source.text is not None:
+        return _of_words(source, source.text, show)
     try:
         table = pq.read_table(source.path, columns=[source.key, source.vector])
         keys, column = table[source.key].cast(pa.string()), table[source.vector]
@@ -46,3 +55,40 @@ def read_content(source: ContentSource) -> tuple[list[str], NDArray[np.float32]]
         bad = ids[int(np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))[0])]
         raise CatalogueError(f"{source.path}: the vector of {bad!r} is of zeros, or holds numbers that are not finite")
     return ids, vectors / norms
+
+
+def _of_words(source: ContentSource, template: str, show: bool) -> tuple[list[str], NDArray[np.float32]]:
+    import encoders
+    from connector.adaptation.bar import TrainingBar
+
+    names = list(dict.fromkeys(columns_of(template)))
+    try:
+        table = pq.read_table(source.path, columns=list(dict.fromkeys([source.key, *names])))
+        ids = table[source.key].cast(pa.string()).to_pylist()
+        columns = {name: table[name].to_pylist() for name in names}
+    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:
+        wanted = ", ".join(map(repr, (source.key, *names)))
+        raise CatalogueError(f"{source.path}: no readable columns {wanted}") from error
+    if None in ids or len(set(ids)) < len(ids) or not ids:
+        raise CatalogueError(f"{source.path}: every item needs an id of its own")
+    words = [
+        template.format(**{name: _word(values[row]) for name, values in columns.items()}) for row in range(len(ids))
+    ]
+    parts: list[NDArray[np.float32]] = []
+    with (
+        encoders.load(source.encoder, modality="text") as text,
+        TrainingBar("encoding words", len(words), show=show) as bar,
+    ):
+        for start in range(0, len(words), 256):
+            result = text.encode_tolerant(words[start : start + 256])
+            for row, reason in sorted(result.errors.items()):
+                raise CatalogueError(f"{source.path}: item {ids[start + row]!r}: {reason}")
+            parts.append(result.vectors)
+            bar.advance(len(result.vectors))
+    vectors = np.concatenate(parts)
+    norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return ids, np.asarray(vectors / norms, np.float32)
+
+
+def _word(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)

@@ -76,7 +76,7 @@ def pretrain_semantic_ids(
         TrainingError: too few items, or a loss that is not finite.
         ConfigurationError: `resume` finds a checkpoint of another spec.
     """
-    ids, vectors = read_content(spec.content)
+    ids, vectors = read_content(spec.content, show=show)
     torch.manual_seed(spec.seed)
     job = _Job(spec, vectors)
     plan, out = Plan.of(spec, METRIC, job.steps), Path(spec.out)

@@ -5,23 +5,36 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from connector.adaptation.run_spec import Record, RunSpec
 from connector.adaptation.sequences.spec import HistorySpec
+from connector.adaptation.spec import columns_of
 
 
 class ContentSource(Record):
-    """A Parquet file of item vectors.
+    """A Parquet file of items with vectors, or with words that a text encoder turns into vectors.
 
     Attributes:
         path: relative paths count from the spec's folder.
         key, vector: columns of item ids and of vectors (lists of numbers, all of one length).
+        text: template over the columns, e.g. `{title}. {description}`; where it is given, vectors are made of it. An
+            empty column counts as no words.
+        encoder: that makes them; anything `encoders.load` takes as a text encoder.
     """
 
     path: str
     key: str = "item_id"
     vector: str = "vector"
+    text: str | None = None
+    encoder: str = "text"
+
+    @field_validator("text")
+    @classmethod
+    def _template(cls, template: str | None) -> str | None:
+        if template is not None and not columns_of(template):
+            raise ValueError(f"template {template!r} names no column; write the column's name in braces")
+        return template
 
 
 class SemanticIdsSpec(RunSpec):

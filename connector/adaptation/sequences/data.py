@@ -46,7 +46,15 @@ def read_histories(spec: HistorySpec) -> Histories:
         CatalogueError: a file that cannot be read, or no interaction in it that can be used.
         TrainingError: histories or items too few to learn from.
     """
-    catalogue = None if spec.catalogue is None else read_ids(spec.catalogue)
+    return histories_of(spec, None if spec.catalogue is None else read_ids(spec.catalogue))
+
+
+def histories_of(spec: HistorySpec, catalogue: list[str] | None) -> Histories:
+    """Read and split, with the ids of all items there are; `read_histories` where the spec names their file.
+
+    Raises:
+        CatalogueError, TrainingError: as `read_histories`.
+    """
     found = read_interactions(spec.interactions, catalogue)
     test = time_split(found.histories, len(found.items), spec.test) if spec.test else None
     try:

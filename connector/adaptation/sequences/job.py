@@ -25,6 +25,7 @@ from encoders.towers.sequence import SequenceTower
 
 if TYPE_CHECKING:
     from connector.evaluation.interactions import History
+    from encoders.towers.content import ContentTower
 
 TOWER = "tower"
 ITEMS = "items.parquet"
@@ -82,7 +83,7 @@ def pretrain_sequence(
     return report
 
 
-def user_scorer(tower: SequenceTower, histories: list[History]) -> Scorer:
+def user_scorer(tower: SequenceTower | ContentTower, histories: list[History]) -> Scorer:
     """Inner products of user and item vectors, as a search in the items' collection computes them."""
     device = next(tower.parameters()).device
 
@@ -118,9 +119,8 @@ class _Job:
         self.device = choose_device(spec.device)
         causal = spec.job == "next_item"
         # The causal tower is shown one item more than it sees; the other needs room for a mask when it is served.
-        shape = Shape(
-            spec.hidden, spec.layers, spec.heads, spec.longest + (0 if causal else 1), spec.dropout, causal=causal
-        )
+        longest = spec.longest + (0 if causal else 1)
+        shape = Shape(spec.hidden, spec.layers, spec.heads, longest, spec.dropout, causal=causal, first_norm=causal)
         self.tower = SequenceTower(histories.items, shape, normalize=spec.normalize)
         self._windows = Windows(histories.learned, spec.longest + 1, spec.batch_size, spec.seed)
         self._log_scale = nn.Parameter(

@@ -95,3 +95,19 @@ def shop_of_cycles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids = [f"i{item:02d}" for item in range(ITEMS)]
     pq.write_table(pa.table({"item_id": ids, "vector": list(vectors)}), folder / "items.parquet")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shop_of_clubs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """150 users, each of one of 12 clubs of 20 items and fond of twelve of them, in no order."""
+    rng = np.random.default_rng(0)
+    rows: dict[str, list[Any]] = {"user_id": [], "item_id": [], "event_timestamp": []}
+    for user in range(150):
+        club = int(rng.integers(12))
+        for step, item in enumerate(rng.permutation(20)[:12]):
+            rows["user_id"].append(f"u{user}")
+            rows["item_id"].append(f"c{club:02d}i{item:02d}")
+            rows["event_timestamp"].append(step)
+    path = tmp_path_factory.mktemp("clubs") / "interactions.parquet"
+    pq.write_table(pa.table(rows), path)
+    return path

@@ -132,6 +132,22 @@ def sequence(folder: Path, *, causal: bool = True, normalize: bool = False) -> P
     return SequenceTower([f"i{item}" for item in range(9)], shape, normalize=normalize).save(folder)
 
 
+def universal(folder: Path, *, ids: bool = False) -> Path:
+    """A tower over nine items `i0` … `i8` with contents of four numbers, and histories of at most twelve."""
+    from encoders.towers.adaptor import Adaptation
+    from encoders.towers.history import Shape
+    from encoders.towers.universal import UniversalTower
+
+    torch.manual_seed(0)
+    content = torch.nn.functional.normalize(torch.randn(9, 4), dim=-1).numpy()
+    shape = Shape(hidden=8, layers=2, heads=2, longest=12, dropout=0.0)
+    tower = UniversalTower([f"i{item}" for item in range(9)], content, shape, Adaptation(4, 3), ids=ids)
+    torch.nn.init.normal_(tower.adaptor.gate.weight)
+    if tower.table is not None:
+        torch.nn.init.normal_(tower.table.weight)
+    return tower.save(folder)
+
+
 AUDIO = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 
 

@@ -45,6 +45,18 @@ def test_a_ring_is_learned_and_the_encoder_finds_the_next_item(make_job: JobMake
 
 
 @pytest.mark.parametrize("job", JOBS)
+def test_what_a_history_holds_is_learned_where_its_order_says_nothing(
+    make_job: JobMaker, shop_of_clubs: Path, job: str
+) -> None:
+    # A masked step knows only its place: all of this has to come through attention.
+    sizes = {"hidden": 32, "heads": 2, "longest": 12, "steps": 150, "evaluate_every": 150, "learning_rate": 0.005}
+    spec = make_job(job, interactions={"path": str(shop_of_clubs)}, checkpoint_every=500, **sizes)
+    report = pretrain(spec, show=False)
+    # One of the ten to twelve items of the club that are left; chance is 10 / 240.
+    assert report.metrics["test/recall@10"] > 0.7
+
+
+@pytest.mark.parametrize("job", JOBS)
 def test_resumed_is_undisturbed(make_job: JobMaker, job: str) -> None:
     changes = {"steps": 24, "checkpoint_every": 8, "evaluate_every": 12}
     straight = pretrain(make_job(job, "straight", **changes), show=False)

@@ -1,0 +1,121 @@
+"""The job over pairs from co-interaction: items that go together, or a past and its next item."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from connector.adaptation.bar import TrainingBar
+from connector.adaptation.items.pairs import CoInteractions
+from connector.adaptation.items.spec import CoInteractionSpec
+from connector.adaptation.losses import info_nce, same_meaning
+from connector.adaptation.processes import Processes, choose_device
+from connector.adaptation.semantic.content import read_content
+from connector.adaptation.sequences.data import Histories, histories_of
+from connector.adaptation.sequences.job import HIGHEST_SCALE, ITEMS, METRIC, TOWER, user_scorer, write_item_vectors
+from connector.adaptation.sequences.report import SequenceReport, counts, write_card
+from connector.adaptation.trainer import Plan, Trainer
+from connector.evaluation.ranking import Scorer, evaluate
+from connector.evaluation.splits import Split
+from encoders.towers.projected import ProjectedTower, Projection
+
+TITLE = "Items that go together"
+WHAT = {
+    "item_item": "A projection of content vectors under which items that one user chose close together are near.",
+    "user_item": "A projection of content vectors under which the mean of a history is near the item that comes next.",
+}
+USE = (
+    "Load it with `encoders.load(folder)`: items on the document side, histories (their mean) on the query side, each "
+    "by id or by content vector."
+)
+
+
+def pretrain_co_interaction(
+    spec: CoInteractionSpec, *, resume: bool = False, until: int | None = None, show: bool = True
+) -> SequenceReport:
+    """Run the job; write `spec.out/tower`, which `encoders.load` takes, and the items' vectors, `items.parquet`.
+
+    Args:
+        resume: go on from the newest checkpoint in `spec.out`; on the CPU the result is that of an undisturbed run.
+        until: leave off after this step, as if interrupted.
+        show: draw a progress bar where a person is watching.
+
+    Raises:
+        CatalogueError: interactions or content that cannot be read.
+        TrainingError: histories too few or too short, or a loss that is not finite.
+        ConfigurationError: `resume` finds a checkpoint of another spec.
+    """
+    ids, content = read_content(spec.content, show=show)
+    histories = histories_of(spec, ids)
+    rows = {item: row for row, item in enumerate(ids)}
+    torch.manual_seed(spec.seed)
+    job = _Job(spec, histories, content[[rows[item] for item in histories.items]])
+    plan, out = Plan.of(spec, METRIC, job.steps), Path(spec.out)
+    with TrainingBar(spec.job, plan.steps, show=show) as bar:
+        progress = Trainer(job.module, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
+    metrics = job.evaluate()
+    if histories.test is not None:
+        figures = evaluate(job.scorer(histories.test), histories.test).means()
+        metrics |= {f"test/{name}": value for name, value in figures.items()}
+    report = SequenceReport(
+        folder=out / TOWER,
+        **counts(histories),
+        skipped=dict(histories.skipped),
+        steps=progress.step,
+        best_step=progress.best_step,
+        loss=progress.loss,
+        metrics=metrics,
+        seconds=progress.seconds,
+        steps_per_second=progress.step / max(progress.seconds, 1e-9),
+    )
+    if Processes(job.device).main:
+        tower = job.tower.cpu().eval()
+        tower.save(report.folder, dtype=spec.weights, card=write_card(spec, report, TITLE, WHAT[spec.pairs], USE))
+        with torch.no_grad():
+            write_item_vectors(out / ITEMS, tower.items, tower.item_vectors().numpy())
+    return report
+
+
+class _Job:
+    """Batches, loss and evaluation of one run."""
+
+    def __init__(self, spec: CoInteractionSpec, histories: Histories, content: NDArray[np.float32]) -> None:
+        self._spec, self._histories = spec, histories
+        self.device = choose_device(spec.device)
+        projection = Projection(spec.hidden, spec.dimension, spec.dropout, spec.longest)
+        self.tower = ProjectedTower(histories.items, content, projection)
+        self._log_scale = nn.Parameter(torch.tensor(math.log(1 / spec.temperature)))
+        self.module = nn.ModuleDict({"tower": self.tower, "head": nn.ParameterDict({"log_scale": self._log_scale})})
+        self.module.to(self.device)
+        self._pairs = CoInteractions(histories.learned, spec.window, spec.longest, spec.batch_size, spec.seed)
+
+    @property
+    def steps(self) -> int | None:
+        """How many the spec asks for; None where it gives minutes."""
+        if self._spec.epochs is None:
+            return self._spec.steps
+        return math.ceil(self._pairs.steps(self._spec.epochs) / Processes(self.device).count)
+
+    def loss_of(self, batch: int) -> Tensor:
+        """InfoNCE of batch number `batch`; rows with the same item on one side are no negatives of each other."""
+        scale = self._log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp()
+        if self._spec.pairs == "item_item":
+            first, second = (torch.from_numpy(part).to(self.device) for part in self._pairs.item_item(batch))
+            left, same = self.tower.item_vectors(first), same_meaning(first, second)
+        else:
+            pasts, second = (torch.from_numpy(part).to(self.device) for part in self._pairs.user_item(batch))
+            left, same = self.tower(pasts), same_meaning(second)
+        return info_nce(left, self.tower.item_vectors(second), scale, same)
+
+    def evaluate(self) -> dict[str, float]:
+        """Full ranking of the validation part, from the mean of each history."""
+        return evaluate(self.scorer(self._histories.validation), self._histories.validation).means()
+
+    def scorer(self, split: Split) -> Scorer:
+        """Scores from the training part of a split."""
+        return user_scorer(self.tower, split.train)

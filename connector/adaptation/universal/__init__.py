@@ -1,0 +1,1 @@
+"""Universal sequence pretraining: histories of content vectors, for catalogues never seen (UniSRec)."""

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import ViTModel
+
+import encoders
+from connector.adaptation import JobSpec, load_spec, pretrain
+from connector.adaptation.publishing import require_encoder_job
+from connector.adaptation.spec import parse_spec
+from connector.errors import ConfigurationError, TrainingError
+from encoders.towers.image import ImageTower
+from tests.unit.adaptation.pixels.conftest import WAYS, stripes
+
+JobMaker = Callable[..., JobSpec]
+JOBS = ("masked_patches", "views")
+
+
+def probe(folder: Path) -> float:
+    """Share of new pictures whose stripes a linear map of the vectors tells; fitted on others. Chance is a quarter."""
+    rng = np.random.default_rng(7)
+    ways = np.arange(160) % WAYS
+    with encoders.load(folder, name="stripes", runtime="torch") as encoder:
+        vectors = encoder.encode([stripes(int(way), rng) for way in ways])
+    inputs = np.concatenate([vectors, np.ones((160, 1), np.float32)], axis=1)
+    ridge = inputs[:80].T @ inputs[:80] + 0.01 * np.eye(inputs.shape[1])
+    weights = np.linalg.solve(ridge, inputs[:80].T @ np.eye(WAYS)[ways[:80]])
+    return float(np.mean((inputs[80:] @ weights).argmax(axis=1) == ways[80:]))
+
+
+@pytest.mark.parametrize(
+    ("job", "metric", "least"), [("masked_patches", "explained", 0.1), ("views", "recall@5", 0.42)]
+)
+def test_pictures_alone_teach_what_they_show(make_pictures: JobMaker, job: str, metric: str, least: float) -> None:
+    steps = {"steps": 130, "evaluate_every": 65, "checkpoint_every": 500}
+    before = pretrain(make_pictures(job, "before", steps=1, learning_rate=1e-9), show=False)
+    after: Any = pretrain(make_pictures(job, "after", **steps), show=False)
+    assert after.metrics[metric] > least > before.metrics[metric]
+    assert probe(after.folder) >= probe(before.folder) + 0.05
+    assert sum(after.skipped.values()) == 1
+    assert after.pictures + after.held_out == 320
+    card = (after.folder / "README.md").read_text()
+    assert "`pictures.parquet`" in card
+    assert str(after.folder.parent) not in card
+
+
+def test_the_kept_half_is_a_vit_that_transformers_loads(make_pictures: JobMaker) -> None:
+    report = pretrain(make_pictures("masked_patches", steps=2, weights="float32"), show=False)
+    vit: Any = ViTModel.from_pretrained(report.folder, add_pooling_layer=False).eval()
+    pixels = torch.rand(2, 3, 16, 16)
+    with torch.no_grad():
+        states = vit(pixel_values=pixels).last_hidden_state
+    tower = ImageTower.from_folder(report.folder)
+    assert tower.pooling == "mean"
+    wanted = torch.nn.functional.normalize(states[:, 1:].mean(dim=1), dim=-1)
+    assert torch.allclose(tower(pixels), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_resumed_is_undisturbed(make_pictures: JobMaker, job: str) -> None:
+    changes = {"steps": 6, "checkpoint_every": 2, "evaluate_every": 3, "weights": "float32"}
+    straight = pretrain(make_pictures(job, "straight", **changes), show=False)
+    broken = make_pictures(job, "broken", **changes)
+    pretrain(broken, until=3, show=False)
+    resumed = pretrain(broken, resume=True, show=False)
+    first, second = (load_file(report.folder / "model.safetensors") for report in (straight, resumed))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = load_file(pretrain(make_pictures(job, "other", **changes, seed=1), show=False).folder / "model.safetensors")
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+    assert list((Path(broken.out) / "tensorboard").glob("events.*"))
+    require_encoder_job(job)
+
+
+@pytest.mark.parametrize(
+    ("job", "changes", "reason"),
+    [
+        ("masked_patches", {"mask": 0.3}, "mask: unknown field"),
+        ("masked_patches", {"patch": 5}, "spec: .*image_size 16 is not a multiple of patch 5"),
+        ("masked_patches", {"hidden": 30}, "spec: .*hidden 30 is not a multiple of heads 2 and of 4"),
+        ("masked_patches", {"masked": 0.99}, "spec: .*leaves none, or all of them"),
+        ("views", {"pictures": []}, "pictures: "),
+        ("views", {"pictures": [{"path": "x", "text": "{a}"}]}, "pictures.0.text: unknown field"),
+    ],
+)
+def test_a_bad_spec_is_one_clear_line(make_pictures: JobMaker, job: str, changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^spec: {reason}") as caught:
+        make_pictures(job, **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_pictures_that_cannot_be_used(make_pictures: JobMaker, striped: Path, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": pa.array([b"no picture"] * 5, pa.binary())}), tmp_path / "none.parquet")
+    for source, reason in (
+        ({"path": str(tmp_path / "none.parquet")}, r"0 usable pictures are too few .*\(5 rows\)"),
+        ({"path": str(tmp_path / "gone.parquet")}, "no such file"),
+        ({"path": str(striped), "image": "photo"}, "no column 'photo'; it has image, way"),
+        ({"path": __file__}, "cannot be read as Parquet"),
+    ):
+        with pytest.raises(TrainingError, match=reason) as caught:
+            pretrain(make_pictures("views", pictures=[source]), show=False)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_paths_count_from_the_specs_folder(tmp_path: Path, job: str) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text(f"job: {job}\nout: out\nsteps: 5\npictures: [{{path: p.parquet}}]\n")
+    spec: Any = load_spec(file)
+    assert [spec.out, spec.pictures[0].path] == [str(tmp_path / name) for name in ("out", "p.parquet")]
+    assert parse_spec(json.loads(spec.model_dump_json())) == spec
