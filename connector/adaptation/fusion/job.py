@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from connector.adaptation.bar import TrainingBar
@@ -21,11 +22,14 @@ from connector.adaptation.metrics import retrieval_recall
 from connector.adaptation.processes import Processes, choose_device
 from connector.adaptation.sampler import MixedBatches, split
 from connector.adaptation.trainer import Plan, Trainer
+from connector.errors import TrainingError
 from encoders.towers.fused import FusedTower
 
 TOWER = "tower"
 METRIC = "recall@1"
 HIGHEST_SCALE = 100.0
+
+Rows = NDArray[np.int64]
 
 
 def pretrain_fusion(
@@ -58,6 +62,7 @@ def pretrain_fusion(
     with TrainingBar(spec.job, plan.steps, show=show) as bar:
         progress = Trainer(job.module, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
     with torch.no_grad():
+        kept = job.keep_the_better(progress.best_step)
         metrics, compared = job.evaluate(), job.compare()
     report = FusionReport(
         folder=out / TOWER,
@@ -65,7 +70,7 @@ def pretrain_fusion(
         held_out=len(job.held_rows),
         skipped=dict(items.skipped),
         steps=progress.step,
-        best_step=progress.best_step,
+        best_step=kept,
         loss=progress.loss,
         metrics=metrics,
         compared=compared,
@@ -97,10 +102,9 @@ class _Job:
         self.module = nn.ModuleDict({"tower": self.tower, "scale": nn.ParameterDict({"log_scale": self._log_scale})})
         self.module.to(device)
         several = np.flatnonzero(items.present.sum(axis=1) > 1)
-        learned, held = split(len(several), spec.validation, spec.seed)
-        if not len(held):
-            learned, held = learned[:-1], learned[-1:]
-        self.learned, self.held_rows = several[learned], several[held]
+        # The mean of members that share a space is hard to beat with few items.
+        self._start = {name: value.detach().clone() for name, value in self.tower.state_dict().items()}
+        self.learned, self.held_rows = _held_out(several, items.groups[several], spec)
         self._batches = MixedBatches([self.learned], [None], spec.batch_size, spec.seed)
         self._vectors = {name: torch.from_numpy(matrix) for name, matrix in items.vectors.items()}
         self._present = torch.from_numpy(items.present)
@@ -148,6 +152,16 @@ class _Job:
         first = [value for name, value in figures.items() if name.endswith("recall@1")]
         return {METRIC: float(np.mean(first)), **figures}
 
+    def keep_the_better(self, step: int) -> int:
+        """Go back to the state before training if that of `step` is no better → the step whose state is kept."""
+        trained = {name: value.detach().clone() for name, value in self.tower.state_dict().items()}
+        figure = self.evaluate()[METRIC]
+        self.tower.load_state_dict(self._start)
+        if self.evaluate()[METRIC] >= figure:
+            return 0
+        self.tower.load_state_dict(trained)
+        return step
+
     def compare(self) -> dict[str, dict[str, float]]:
         """Baselines and controls on the same rows."""
         return {**baselines(self._held), **controls(self._held, self._embed, self._spec.seed)}
@@ -168,6 +182,20 @@ class _Job:
         self.module.eval()
         made: Tensor = self.tower([vector.to(self._device) for vector in vectors], present.to(self._device))
         return made.cpu()
+
+
+def _held_out(rows: Rows, groups: Rows, spec: FusionSpec) -> tuple[Rows, Rows]:
+    """Rows to learn from and rows to validate on; no group is in both.
+
+    Raises:
+        TrainingError: fewer than two groups.
+    """
+    names, numbers = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        raise TrainingError(f"{spec.catalogue.path}: all rows are of one group; nothing is left to validate on")
+    held = split(len(names), spec.validation, spec.seed)[1]
+    chosen = np.isin(numbers, held if len(held) else [0])
+    return rows[~chosen], rows[chosen]
 
 
 def _by_text(groups: Tensor, texts: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class FusionSpec(RunSpec):
         keep: probability that a modality is kept in a view (modality dropout is 1 - keep).
         anchor: weight of the loss towards the vectors of `towards`, beside the loss between two views of an item.
         temperature: where it starts; it is learned and stays ≥ 0.01.
-        validation: share of rows held out.
+        validation: share of rows held out; whole groups, where there are groups.
     """
 
     job: Literal["fusion"]

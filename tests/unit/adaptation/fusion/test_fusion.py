@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 import encoders
 from connector.adaptation import pretrain
 from connector.adaptation.fusion import members as member_module
+from connector.adaptation.fusion.job import _held_out
 from connector.adaptation.fusion.report import FusionReport
 from connector.adaptation.fusion.spec import FusionSpec
 from connector.adaptation.fusion.views import two_views
@@ -68,6 +69,19 @@ def test_resumed_is_undisturbed_and_members_are_asked_once(
     assert resumed.steps == 6
     one, other = (load_file(report.folder / "model.safetensors") for report in (straight, resumed))
     assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_groups_are_held_out_whole_and_a_training_that_only_harms_is_dropped(
+    make_fusion: FusionMaker, pairs_file: Path
+) -> None:
+    catalogue = {"path": str(pairs_file), "group": ["colour", "form"]}
+    report = run(make_fusion(catalogue=catalogue, learning_rate=5.0, steps=2))
+    # Three of the sixteen groups, of fifteen rows each.
+    assert (report.items, report.held_out, report.best_step) == (195, 45, 0)
+    for figure, value in report.compared["plain mean"].items():
+        assert report.metrics[figure] == pytest.approx(value)
+    with pytest.raises(TrainingError, match="all rows are of one group"):
+        _held_out(np.arange(3), np.zeros(3, np.int64), make_fusion())
 
 
 def test_rows_that_cannot_be_used_are_counted_and_own_members_kept(
