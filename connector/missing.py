@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from connector.errors import ConfigurationError
 from encoders.contract import EncoderContract, find_aligned
@@ -24,6 +25,36 @@ def read_inputs(inputs: Inputs, contract: EncoderContract) -> Parts:
     given = inputs if isinstance(inputs, Mapping) else {contract.modality: inputs} if inputs else {}
     parts = ((modality, (names,) if isinstance(names, str) else tuple(names)) for modality, names in given.items())
     return tuple((modality, names) for modality, names in parts if names)
+
+
+def parts_of_json(text: str) -> Parts:
+    """Modality → columns, as a view's tag holds them.
+
+    Raises:
+        ValueError, TypeError: another text.
+    """
+    record = json.loads(text)
+    if not isinstance(record, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in record.values()
+    ):
+        raise TypeError(f"expected columns by modality, found {text[:80]}")
+    return tuple((modality, tuple(names)) for modality, names in record.items())
+
+
+def missing_of(text: str) -> Missing:
+    """The policy that a view's tag names.
+
+    Raises:
+        ValueError: there is no such policy.
+    """
+    if text not in get_args(Missing):
+        raise ValueError(f"missing={text!r}")
+    return cast(Missing, text)
+
+
+def says_modalities(contract: EncoderContract, missing: str) -> bool:
+    """Whether a space of that encoder and policy has rows of different modalities."""
+    return contract.modality == "fused" or missing == "impute"
 
 
 def check_missing(

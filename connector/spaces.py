@@ -12,10 +12,20 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from connector.errors import ConfigurationError, UnknownSpaceError
-from connector.missing import MODALITIES, Inputs, Missing, Parts, check_missing, read_inputs
+from connector.missing import (
+    MODALITIES,
+    Inputs,
+    Missing,
+    Parts,
+    check_missing,
+    missing_of,
+    parts_of_json,
+    read_inputs,
+    says_modalities,
+)
 from encoders.contract import EncoderContract, require_shared_space
 
 if TYPE_CHECKING:
@@ -136,11 +146,6 @@ def version_of(space: str, collection: str) -> tuple[int, int] | None:
 def default_log_path(space: str, version: int, revision: int = 1) -> str:
     """Folder of a space's offline log, relative to the feature repository."""
     return f"data/{collection_name(space, version, revision)}"
-
-
-def says_modalities(contract: EncoderContract, missing: str) -> bool:
-    """Whether a space of that encoder and policy has rows of different modalities."""
-    return contract.modality == "fused" or missing == "impute"
 
 
 def embedding_view(
@@ -334,20 +339,9 @@ def _read_tags(view: FeatureView) -> EmbeddingSpace:
         revision=int(tags.get(TAG_REVISION, "1")),
         keyword_fields=tuple(_json_list(tags.get(TAG_KEYWORD_FIELDS, "[]"), str)),
         partition_key=tags.get(TAG_PARTITION_KEY, ""),
-        parts=_parts(tags.get(TAG_PARTS, "{}")),
-        missing=_missing(tags.get(TAG_MISSING, "absent")),
+        parts=parts_of_json(tags.get(TAG_PARTS, "{}")),
+        missing=missing_of(tags.get(TAG_MISSING, "absent")),
     )
-
-
-def _parts(text: str) -> Parts:
-    record = json.loads(text)
-    return tuple((str(modality), tuple(_json_list(json.dumps(names), str))) for modality, names in record.items())
-
-
-def _missing(text: str) -> Missing:
-    if text not in get_args(Missing):
-        raise ValueError(f"missing={text!r}")
-    return cast(Missing, text)
 
 
 def _json_list(text: str, kind: type) -> list[Any]:
