@@ -57,7 +57,7 @@ def no_hits(space: EmbeddingSpace, empty: pa.Table, fields: Sequence[str]) -> Sp
 
 def single_result(found: SpaceHits, k: int) -> pa.Table:
     """The key, `rank` int32 from 1, `score` float64, then the carried scalars."""
-    table = found.table.slice(0, k)
+    table = found.table if found.table.num_rows <= k else found.table.slice(0, k)
     return table.add_column(1, "rank", _ranks(table.num_rows))
 
 

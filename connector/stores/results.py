@@ -75,9 +75,10 @@ def search_table(spec: CollectionSpec, answer: Sequence[Any], columns: Sequence[
     encoded = [key for hits in answer for key in hits.ids]
     distances = [distance for hits in answer for distance in hits.distances]
     rows: list[Row] = [hit["entity"] for hits in answer for hit in hits] if columns else []
-    queries = [number for number, hits in enumerate(answer) for _ in range(len(hits))]
+    # Arrow takes an array of numpy in a fraction of the time of a list.
+    queries = np.repeat(np.arange(len(answer), dtype=np.int32), [len(hits) for hits in answer])
     names = ["query", *(key.name for key in spec.keys), "distance"]
-    made = [pa.array(queries, pa.int32()), *decode_keys(spec, encoded), pa.array(distances, pa.float32())]
+    made = [pa.array(queries), *decode_keys(spec, encoded), pa.array(np.array(distances, np.float32))]
     asked = [name for name in dict.fromkeys(columns) if name not in names]
     return pa.Table.from_arrays([*made, *to_columns(spec, asked, encoded, rows)], names=[*names, *asked])
 
