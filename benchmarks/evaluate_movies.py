@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 
 from benchmarks.__main__ import table
 from benchmarks.harness import ROOT, Figure, figure, write_results
 from benchmarks.movies import content, prepare, split
+from benchmarks.seeds import over_seeds
 from connector.adaptation import load_spec, pretrain
 from connector.evaluation import (
     ContentMean,
@@ -27,7 +30,6 @@ from connector.evaluation import (
     Scorer,
     Split,
     UserFigures,
-    difference,
     evaluate,
     random_vectors,
     shuffled,
@@ -35,21 +37,25 @@ from connector.evaluation import (
 
 SPECS = ROOT / "examples" / "pretrain"
 JOBS = ("next_item", "masked_item", "semantic_ids", "next_semantic_id")
-SHOWN = ("recall@20", "ndcg@20", "mrr")
+# The control of `next_semantic_id`: the same ids, dealt to other films.
+SHUFFLED = "next_semantic_id_shuffled"
 BASELINE = "popularity"
+BESIDE = (BASELINE, "item kNN", "EASE", SHUFFLED)
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "connector-movies")
-    parser.add_argument("--runs", nargs="*", default=[f"{job}:0" for job in JOBS], help="JOB:SEED, in order")
+    parser.add_argument(
+        "--runs", nargs="*", default=[f"{job}:0" for job in JOBS], help=f"JOB:SEED, in order; {SHUFFLED} is one"
+    )
     options = parser.parse_args()
     prepare(options.work)
     held, items = split(options.work)
-    found: dict[str, UserFigures] = {}
+    found: dict[str, list[UserFigures]] = {}
     for name, make in {**baselines(held), **controls(options.work, held, items)}.items():
-        found[name] = evaluate(make(), held)
+        found[name] = [evaluate(make(), held)]
     notes: dict[str, Any] = {"users": len(held.users), "films": len(items), "hardware": "CPU, one thread"}
     extra: list[Figure] = []
     for run in options.runs:
@@ -61,8 +67,10 @@ def main() -> None:
         if job == "semantic_ids":
             extra += [figure(f"{label}: {name}", value, "") for name, value in report.metrics.items()]
         else:
-            found[label] = evaluate(scorer(job, report.folder, options.work, seed, held, items), held)
-    figures = [*rows(found), *extra]
+            found.setdefault(job, []).append(
+                evaluate(scorer(job, report.folder, options.work, seed, held, items), held)
+            )
+    figures = [*over_seeds(found, beside=BESIDE), *extra]
     write_results("movies", figures, notes)
     Console(width=160).print(table({"movies": figures}))
 
@@ -88,10 +96,10 @@ def controls(work: Path, held: Split, items: list[str]) -> dict[str, Callable[[]
 
 def trained(job: str, work: Path, seed: int) -> Any:
     """Run a job, or only its end where its checkpoints say that it is done."""
-    spec = load_spec(SPECS / f"movies_{job}.yaml", folder=work)
+    spec = load_spec(SPECS / f"movies_{job.removesuffix('_shuffled')}.yaml", folder=work)
     changes: dict[str, Any] = {"seed": seed, "out": str(work / f"{job}-{seed}")}
-    if job == "next_semantic_id":
-        changes["ids"] = str(ids_file(work, seed))
+    if job.startswith("next_semantic_id"):
+        changes["ids"] = str(ids_of(job, work, seed))
     return pretrain(spec.model_copy(update=changes), resume=True)
 
 
@@ -100,38 +108,30 @@ def ids_file(work: Path, seed: int) -> Path:
     return work / f"semantic_ids-{seed}" / "semantic_ids.parquet"
 
 
+def ids_of(job: str, work: Path, seed: int) -> Path:
+    """The ids that a job reads: those of the films, or for the control the same dealt to other films."""
+    path = ids_file(work, seed)
+    if job != SHUFFLED:
+        return path
+    dealt = path.with_name("semantic_ids_shuffled.parquet")
+    table = pq.read_table(path)
+    order = np.random.default_rng([seed, 0x5F1]).permutation(len(table))
+    pq.write_table(pa.table({"item_id": table["item_id"], "codes": table["codes"].take(order)}), dealt)
+    return dealt
+
+
 def scorer(job: str, folder: Path, work: Path, seed: int, held: Split, items: list[str]) -> Scorer:
     """What a job wrote, as a ranking of all films."""
-    if job == "next_semantic_id":
+    if job.startswith("next_semantic_id"):
         from connector.adaptation.semantic.next_job import id_scorer, read_ids
         from connector.adaptation.semantic.saving import load_generator
         from encoders.semantic.trie import IdTrie
 
-        return id_scorer(load_generator(folder, IdTrie(read_ids(ids_file(work, seed), items))), held, 100)
+        return id_scorer(load_generator(folder, IdTrie(read_ids(ids_of(job, work, seed), items))), held, 100)
     from connector.adaptation.sequences.job import user_scorer
     from encoders.towers.sequence import SequenceTower
 
     return user_scorer(SequenceTower.from_folder(folder), held.train)
-
-
-def rows(found: dict[str, UserFigures]) -> Iterator[Figure]:
-    """Each figure with its interval over users, beside popularity's."""
-    for name, figures in found.items():
-        for metric in SHOWN:
-            middle = figures.interval(metric)
-            base = found[BASELINE].by_name[metric]
-            row = figure(
-                f"{name}: {metric}",
-                middle.mean,
-                "",
-                baseline="" if name == BASELINE else BASELINE,
-                baseline_value=None if name == BASELINE else float(base.mean()),
-            )
-            yield replace(row, low=middle.low, high=middle.high)
-        if name != BASELINE:
-            gain = difference(figures.by_name["recall@20"], found[BASELINE].by_name["recall@20"])
-            row = figure(f"{name}: recall@20 beyond {BASELINE}, paired", gain.mean, "")
-            yield replace(row, low=gain.low, high=gain.high)
 
 
 if __name__ == "__main__":

@@ -87,8 +87,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "connector-movies")
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--ways", nargs="*", default=list(WAYS))
+    parser.add_argument("--runs", nargs="*", default=[f"{way}:0" for way in WAYS], help="WAY:SEED, in order")
     options = parser.parse_args()
     prepare(options.work)
     halves(options.work)
@@ -100,13 +99,13 @@ def main() -> None:
     for name, scorers in contents(target).items():
         cold[name] = [evaluate(among_cold(scorer, target), target.cold) for scorer in scorers]
     notes: dict[str, Any] = {"users": len(target.warm.users), "films": len(target.items), "hardware": "CPU, one thread"}
-    for way in options.ways:
-        for seed in options.seeds:
-            scorer, note = made(way, options.work, target, seed)
-            notes[f"{way}, seed {seed}"] = note
-            warm.setdefault(way, []).append(evaluate(scorer(target.warm), target.warm))
-            if way != "next_item":
-                cold.setdefault(way, []).append(evaluate(among_cold(scorer(target.cold), target), target.cold))
+    for run in options.runs:
+        way, _, number = run.rpartition(":")
+        scorer, note = made(way, options.work, target, int(number))
+        notes[f"{way}, seed {number}"] = note
+        warm.setdefault(way, []).append(evaluate(scorer(target.warm), target.warm))
+        if way != "next_item":
+            cold.setdefault(way, []).append(evaluate(among_cold(scorer(target.cold), target), target.cold))
     figures: list[Figure] = [
         *over_seeds(warm, beside=("popularity", "item kNN", SCRATCH)),
         *over_seeds(cold, beside=("words", SCRATCH), prefix="cold films: "),
