@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connector.adaptation.spec import ContrastiveSpec
+from connector.adaptation.spec import ContrastiveSpec, PretrainedTower
 from connector.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -156,8 +156,11 @@ class _Job:
         import torch
         from torch import nn
 
+        from connector.adaptation.freezing import still_parts
         from connector.adaptation.sampler import MixedBatches
 
+        kept = isinstance(spec.tower, PretrainedTower) and spec.tower.keep_statistics
+        self._still = still_parts(tower, keep_statistics=kept)
         self._spec, self._tower, self._medium, self._pairs, self._device = spec, tower, medium, pairs, device
         self._vectors = torch.from_numpy(vectors)
         self._held = held_rows if len(held_rows) else train_rows[:256]
@@ -187,6 +190,8 @@ class _Job:
 
         from connector.adaptation.losses import info_nce, same_meaning
 
+        for part in self._still:
+            part.eval()
         rows = self._batches.rows_of(step)
         generator = torch.Generator().manual_seed(self._spec.seed * 1_000_003 + step)
         draws = torch.rand(len(rows), generator=generator).numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from connector.adaptation.augment import augment
 from connector.adaptation.augment_sounds import augment_sounds
 from connector.adaptation.sound_spec import NewAudioTower, SoundAugmentation
-from connector.adaptation.spec import Augmentation, ContrastiveSpec
+from connector.adaptation.spec import Augmentation, ContrastiveSpec, PretrainedTower
 from encoders.media.audio import AudioLimits, decode_sound
 from encoders.media.image import ImageLimits, pixels_of
 
@@ -50,7 +51,8 @@ def medium_of(spec: ContrastiveSpec, tower: Any, device: torch.device) -> Medium
     from encoders.towers.audio import AudioTower
 
     if not isinstance(tower, AudioTower):
-        return PictureMedium(tower, spec.augmentation, device)
+        size = spec.tower.train_size if isinstance(spec.tower, PretrainedTower) else None
+        return PictureMedium(tower, spec.augmentation, device, size)
     told = spec.tower if isinstance(spec.tower, NewAudioTower) else None
     how = told.augmentation if told else SoundAugmentation()
     return SoundMedium(tower, told.seconds if told else SECONDS, how, device)
@@ -62,9 +64,12 @@ class PictureMedium:
     name = "image"
     dtype: type = np.uint8
 
-    def __init__(self, tower: ImageTower, how: Augmentation, device: torch.device) -> None:
-        self._preprocessing, self._how, self._device = tower.preprocessing, how, device
-        self._side = tower.image_size
+    def __init__(self, tower: ImageTower, how: Augmentation, device: torch.device, side: int | None = None) -> None:
+        own = tower.preprocessing
+        self._side = side or own.image_size
+        scaled = round(own.resize_to * self._side / own.image_size)
+        self._preprocessing = replace(own, image_size=self._side, resize_to=scaled)
+        self._how, self._device = how, device
         self.shape: tuple[int, ...] = (self._side, self._side, 3)
         shape = (1, 3, 1, 1)
         self._mean = torch.tensor(tower.preprocessing.mean, device=device).view(shape)

@@ -86,11 +86,20 @@ class PretrainedTower(Record):
     """An encoder of pictures or sounds to train further.
 
     Attributes:
-        source: folder (Hugging Face or tower) or Hugging Face id.
+        source: folder (Hugging Face or tower) or Hugging Face id; relative folders count from the spec's folder.
+        freeze: parameters that stay as they are, as patterns of their names: `backbone.layer.[0-9].*`. Parts in which
+            nothing learns stay in evaluation mode (no dropout).
+        keep_statistics: batch normalisation goes on with the means and variances it came with. They are worth
+            keeping where batches are small or mix several kinds of pictures.
+        train_size: height and width of the pictures while it is trained, pixels; default: those it takes. Smaller is
+            faster, and, because crops enlarge what they show, often no worse (Touvron et al. 2019).
     """
 
     kind: Literal["pretrained"]
     source: str
+    freeze: tuple[str, ...] = ()
+    keep_statistics: bool = False
+    train_size: int | None = Field(None, ge=16, le=1024)
 
 
 class Augmentation(Record):
@@ -148,7 +157,10 @@ class ContrastiveSpec(RunSpec):
     def located(self, base: Path) -> ContrastiveSpec:
         """The same spec, its relative paths counted from `base`."""
         pairs = tuple(source.model_copy(update={"path": str(base / source.path)}) for source in self.pairs)
-        return self.model_copy(update={"pairs": pairs, "out": str(base / self.out)})
+        tower = self.tower
+        if isinstance(tower, PretrainedTower) and (base / tower.source).is_dir():
+            tower = tower.model_copy(update={"source": str(base / tower.source)})
+        return self.model_copy(update={"pairs": pairs, "tower": tower, "out": str(base / self.out)})
 
 
 def columns_of(template: str) -> list[str]:

@@ -61,6 +61,7 @@ def _pretrained(
 ) -> ImageTower | AudioTower:
     from torch import nn
 
+    from connector.adaptation.freezing import freeze
     from encoders.registry import REGISTRY
     from encoders.source import resolve
 
@@ -72,4 +73,5 @@ def _pretrained(
         tower.projection = nn.Linear(tower.dimension, dimension)
     tower.normalize = True
     tower.aligned_with = aligned_with
+    freeze(tower, spec.freeze)
     return tower

@@ -66,6 +66,32 @@ def test_a_tower_is_trained_further(make_spec: SpecMaker) -> None:
     assert second.metrics["image_to_text/recall@1"] == pytest.approx(first.metrics["image_to_text/recall@1"], abs=0.15)
 
 
+def test_frozen_parts_and_statistics_stay_and_the_rest_learns(make_spec: SpecMaker) -> None:
+    first = pretrain_contrastive(make_spec("first", steps=10, weights="float32"), show=False)
+    tower = {"kind": "pretrained", "source": str(first.folder), "keep_statistics": True, "train_size": 16}
+    further = make_spec(
+        "further", steps=3, weights="float32", tower={**tower, "freeze": ["backbone.embedder.*", "projection.bias"]}
+    )
+    second = pretrain_contrastive(further, show=False)
+    before, after = weights(first.folder), weights(second.folder)
+    for file in before:
+        for name, value in before[file].items():
+            still = name.startswith("embedder.") or "running" in name or "batches_tracked" in name or name == "bias"
+            assert np.array_equal(value, after[file][name]) == (still or not value.any()), name
+    with encoders.load(second.folder, name="halves") as image:
+        assert image.contract.max_input == 24
+
+
+@pytest.mark.parametrize(
+    ("patterns", "complaint"),
+    [(["backbone.nowhere.*"], r"no parameter is named 'backbone.nowhere"), (["*"], "nothing is left to learn")],
+)
+def test_what_cannot_be_frozen_is_one_line(make_spec: SpecMaker, patterns: list[str], complaint: str) -> None:
+    tower = {"kind": "pretrained", "source": "image", "freeze": patterns}
+    with pytest.raises(TrainingError, match=complaint):
+        pretrain_contrastive(make_spec(tower=tower), show=False)
+
+
 def test_too_few_pairs(make_spec: SpecMaker, tmp_path: Path) -> None:
     path = tmp_path / "one.parquet"
     pq.write_table(pa.table({"image": pa.array([b"not a picture", None], pa.binary()), "name": ["a", "b"]}), path)

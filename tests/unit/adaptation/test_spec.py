@@ -19,8 +19,15 @@ def spec(**changes: Any) -> dict[str, Any]:
 def test_the_shipped_spec_reads() -> None:
     path = Path(__file__).parents[3] / "examples" / "pretrain" / "default_image.yaml"
     read = load_spec(path)
-    assert read.tower.kind == "new"
-    assert Path(read.pairs[0].path) == path.parent / "drawings.parquet"
+    assert read.tower.kind in {"new", "pretrained"}
+    assert {Path(source.path).parent for source in read.pairs} == {path.parent}
+
+
+def test_a_relative_tower_counts_from_the_specs_folder_and_an_id_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    for source, expected in (("mine", str(tmp_path / "mine")), ("google/mobilenet", "google/mobilenet")):
+        read = parse_spec(spec(tower={"kind": "pretrained", "source": source})).located(tmp_path)
+        assert read.tower.source == expected
 
 
 @pytest.mark.parametrize(
