@@ -15,10 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks import default_audio
+from benchmarks import default_audio, mobilenet
+from benchmarks.clothes import clothes, held_owners
 from benchmarks.default_image import card_figures, measure
+from benchmarks.evaluate_content import evaluate
 from connector.adaptation import ContrastiveSpec, load_spec, pretrain_contrastive
 from connector.adaptation.card import write_card
+from connector.adaptation.spec import NewTower
+from connector.evaluation import interval
 from examples.demo.shop import captioned_drawings
 from examples.demo.sounds import captioned_sounds
 
@@ -26,6 +30,14 @@ ROOT = Path(__file__).resolve().parents[1]
 SPECS = ROOT / "examples" / "pretrain"
 WEIGHTS = ROOT / "encoders" / "weights"
 DRAWINGS, DRAWING_SEED = 7200, 1
+# Pixels a side that the shipped image encoder takes.
+SIDE = 160
+FROM_NOTHING = {
+    "tower": NewTower(image_size=96, hidden_sizes=(24, 48, 96, 192), depths=(1, 1, 2, 2)),
+    "batch_size": 128,
+    "steps": 2400,
+    "learning_rate": 0.003,
+}
 
 
 def main() -> None:
@@ -50,10 +62,13 @@ def image(work: Path, data: Path | None, *, resume: bool) -> Path:
     spec = prepare(SPECS / "default_image.yaml", work, data)
     report = pretrain_contrastive(spec, resume=resume)
     print(report)
-    figures = measure(report.folder, data)
-    for name, value in figures.items():
+    shop = measure(report.folder)
+    for name, value in shop.items():
         print(f"{name}: {value:.3f}")
-    more = card_figures(figures, with_photos=data is not None)
+    found = evaluate(report.folder, data) if data is not None else None
+    for name, hits in (found or {}).items():
+        print(name, ", ".join(f"{question} {interval(values)}" for question, values in hits.items()), sep=": ")
+    more = card_figures(shop, found, mobilenet.ORIGIN if spec.tower.kind == "pretrained" else None)
     card = write_card(spec, report, title="The default image encoder", more=more)
     (report.folder / "README.md").write_text(card, encoding="utf-8")
     return report.folder
@@ -91,35 +106,42 @@ def data_folder() -> Path | None:
 
 def prepare(spec_file: Path, work: Path, data: Path | None) -> ContrastiveSpec:
     """Write the Parquet files that the spec names; leave out the sources whose data is not there."""
+    reason = mobilenet.missing(data)
+    if data is not None and reason is None:
+        mobilenet.write_tower(data, work / "mobilenet-v1", SIDE)
     spec = load_spec(spec_file, folder=work)
+    if reason is not None:
+        print(f"{reason}: training a small network from nothing")
+        spec = spec.model_copy(update=FROM_NOTHING)
     drawings = work / "drawings.parquet"
     if not drawings.exists():
         _write(captioned_drawings(DRAWING_SEED, DRAWINGS), drawings)
     if data is not None:
-        _write(grocery(data), work / "grocery.parquet")
+        photos, products = grocery(data)
+        _write(photos, work / "grocery.parquet")
+        _write(products, work / "products.parquet")
         _write(wardrobe(data), work / "wardrobe.parquet")
         return spec
     print("no real data (set CONNECTOR_DATA): training on the drawings alone")
     return spec.model_copy(update={"pairs": tuple(p for p in spec.pairs if Path(p.path) == drawings)})
 
 
-def grocery(data: Path) -> pa.Table:
-    """Photos of the train split with their product's words, and each product's own picture."""
+def grocery(data: Path) -> tuple[pa.Table, pa.Table]:
+    """Photos of the train split with their product's words; each product's own picture with the same."""
     products = pq.read_table(data / "grocery" / "products.parquet")
     photos = pq.read_table(data / "grocery" / "photos.parquet")
     photos = photos.filter(pc.equal(photos["split"], "train")).select(["product_id", "image"])
     words = products.select(["product_id", "name", "category", "description"])
     joined = photos.join(words, "product_id").sort_by("product_id")
     names = ["product_id", "name", "category", "description", "image"]
-    return pa.concat_tables([joined.select(names), products.select(names)])
+    return joined.select(names), products.select(names)
 
 
 def wardrobe(data: Path) -> pa.Table:
-    """Photos with a label that says what they show."""
-    items = pq.read_table(data / "wardrobe" / "items.parquet", columns=["label", "image"])
-    vague = pc.is_in(items["label"], value_set=pa.array(["Not sure", "Other", "Skip"]))
-    items = items.filter(pc.invert(vague))
-    return items.set_column(0, "label", pc.utf8_lower(items["label"]))
+    """Photos with a label that says what they show, of four owners in five; the others are kept for evaluation."""
+    items = clothes(data)
+    items = items.filter(pc.invert(pc.is_in(items["user_id"], value_set=held_owners(items))))
+    return items.set_column(0, "label", pc.utf8_lower(items["label"])).select(["label", "image"])
 
 
 def install(tower: Path, name: str) -> None:

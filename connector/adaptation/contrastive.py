@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connector.adaptation.spec import ContrastiveSpec, PretrainedTower
+from connector.adaptation.spec import ContrastiveSpec, PretrainedTower, Refit
 from connector.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def pretrain_contrastive(
     with TrainingBar("training", steps, show=show) as bar:
         trainer = Trainer(job.module, job.loss_of, job.evaluate, job.plan(), out, bar.notice)
         progress = trainer.run(resume=resume, until=until)
+    if spec.refit is not None:
+        job.refit(spec.refit)
     with torch.no_grad():
         metrics = job.evaluate()
     report = PretrainReport(
@@ -202,6 +204,20 @@ class _Job:
         same = same_meaning(torch.from_numpy(texts), torch.from_numpy(self._pairs.groups[rows])).to(self._device)
         words = self._vectors[torch.from_numpy(texts)].to(self._device)
         return info_nce(images, words, self._log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp(), same)
+
+    def refit(self, how: Refit) -> None:
+        """Fit the last layer to the first words of each row."""
+        from connector.adaptation.refit import refit_projection
+
+        tower: Any = self._tower
+        batches = (self._batches.rows_of(step) for step in range(math.ceil(how.rows / self._batches.batch_size)))
+        refit_projection(tower, ((self._inputs(rows), self._words(rows)) for rows in batches), how.strength)
+
+    def _inputs(self, rows: NDArray[np.int64]) -> Tensor:
+        return self._medium.inputs(self._pairs.pictures.take(rows), None)[0]
+
+    def _words(self, rows: NDArray[np.int64]) -> Tensor:
+        return self._vectors[[int(self._pairs.text_ids[row][0]) for row in rows]]
 
     def evaluate(self) -> dict[str, float]:
         import torch

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from connector.adaptation.augment import augment
 from connector.adaptation.augment_sounds import augment_sounds
@@ -66,6 +67,7 @@ class PictureMedium:
 
     def __init__(self, tower: ImageTower, how: Augmentation, device: torch.device, side: int | None = None) -> None:
         own = tower.preprocessing
+        self._own_side = own.image_size
         self._side = side or own.image_size
         scaled = round(own.resize_to * self._side / own.image_size)
         self._preprocessing = replace(own, image_size=self._side, resize_to=scaled)
@@ -81,10 +83,12 @@ class PictureMedium:
         return pixels_of(content, self._preprocessing, ImageLimits())
 
     def inputs(self, rows: NDArray[Any], generator: torch.Generator | None) -> tuple[Tensor, ...]:
-        """uint8 [n, side, side, 3] → `pixel_values` float32 [n, 3, side, side]."""
+        """uint8 [n, side, side, 3] → `pixel_values` float32 [n, 3, H, W]; unchanged ones of the tower's own size."""
         pictures = torch.from_numpy(rows).to(self._device).permute(0, 3, 1, 2).float() / 255
         if generator is not None:
             pictures = augment(pictures, self._side, self._how, generator)
+        elif self._side != self._own_side:
+            pictures = functional.interpolate(pictures, size=(self._own_side, self._own_side), mode="bilinear")
         scaled = (pictures * self._range - self._mean) / self._std
         return (scaled.contiguous(memory_format=torch.channels_last),)
 

@@ -121,6 +121,18 @@ class Augmentation(Record):
     erase: float = Field(0.0, ge=0, le=1)
 
 
+class Refit(Record):
+    """The last layer fitted anew when training is over, in closed form, onto the first words of each row.
+
+    Attributes:
+        rows: how many rows it is fitted on, drawn from the sources in the shares that batches have.
+        strength: of the ridge.
+    """
+
+    rows: int = Field(5000, ge=2)
+    strength: float = Field(100.0, gt=0)
+
+
 class ContrastiveSpec(RunSpec):
     """A contrastive job: pictures are drawn towards the vectors of their words, in a locked text space.
 
@@ -129,6 +141,7 @@ class ContrastiveSpec(RunSpec):
         text_encoder: its vectors stay as they are; anything `encoders.load` takes.
         temperature: where it starts; it is learned and stays ≥ 0.01.
         validation: share of rows held out.
+        refit: pictures only; leaves the last layer as it was trained where it is not given.
     """
 
     job: Literal["contrastive"] = "contrastive"
@@ -138,6 +151,7 @@ class ContrastiveSpec(RunSpec):
     augmentation: Augmentation = Augmentation()
     temperature: float = Field(0.07, ge=0.01, le=1)
     validation: float = Field(0.05, ge=0, lt=1)
+    refit: Refit | None = None
 
     @model_validator(mode="after")
     def _one_medium(self) -> ContrastiveSpec:
@@ -147,6 +161,8 @@ class ContrastiveSpec(RunSpec):
             raise ValueError(
                 f"pairs are of {' and '.join(sorted(mediums))}; tower {self.tower.kind} takes {needed or 'one kind'}"
             )
+        if self.refit is not None and mediums != {"image"}:
+            raise ValueError("refit is for pictures; leave it out")
         return self
 
     @property

@@ -109,3 +109,13 @@ def test_a_device_that_is_not_there(make_spec: SpecMaker, device: str) -> None:
 def test_a_rate_that_breaks_the_network_stops_the_job(make_spec: SpecMaker) -> None:
     with pytest.raises(TrainingError, match=r"step \d+: the (loss|gradient) is"):
         pretrain_contrastive(make_spec(learning_rate=1e30, warmup=0.0), show=False)
+
+
+def test_the_last_layer_can_be_fitted_anew(make_spec: SpecMaker) -> None:
+    short = pretrain_contrastive(make_spec("short", steps=12, evaluate_every=12), show=False)
+    fitted = pretrain_contrastive(
+        make_spec("fitted", steps=12, evaluate_every=12, refit={"rows": 192, "strength": 10}), show=False
+    )
+    before, after = weights(short.folder), weights(fitted.folder)
+    assert all(np.array_equal(value, after["model.safetensors"][k]) for k, value in before["model.safetensors"].items())
+    assert fitted.metrics["image_to_text/recall@1"] > max(0.3, short.metrics["image_to_text/recall@1"])
