@@ -128,7 +128,7 @@ def scorer(job: str, folder: Path, work: Path, seed: int, held: Split, items: li
         from encoders.semantic.trie import IdTrie
 
         return id_scorer(load_generator(folder, IdTrie(read_ids(ids_of(job, work, seed), items))), held, 100)
-    from connector.adaptation.sequences.job import user_scorer
+    from connector.adaptation.sequences.running import user_scorer
     from encoders.towers.sequence import SequenceTower
 
     return user_scorer(SequenceTower.from_folder(folder), held.train)

@@ -214,7 +214,7 @@ Made = tuple[Callable[[Split], Scorer], str]
 
 def universal(work: Path, seed: int, out: str, **changes: Any) -> Made:
     """A run on the second half."""
-    from connector.adaptation.sequences.job import user_scorer
+    from connector.adaptation.sequences.running import user_scorer
     from encoders.towers.universal import UniversalTower
 
     spec = load_spec(SPECS / "movies_universal_target.yaml", folder=work)
@@ -234,7 +234,7 @@ def source(work: Path, seed: int) -> str:
 
 def as_it_is(work: Path, target: Target, seed: int) -> Made:
     """The first half's tower over the second half's content, without a step of training."""
-    from connector.adaptation.sequences.job import user_scorer
+    from connector.adaptation.sequences.running import user_scorer
     from connector.adaptation.universal.job import build_tower
 
     spec: Any = load_spec(SPECS / "movies_universal_target.yaml", folder=work)
@@ -247,7 +247,7 @@ def as_it_is(work: Path, target: Target, seed: int) -> Made:
 
 def projected(work: Path, target: Target, seed: int, way: str) -> Made:
     """A projection of the second half's content; a control learns from content that was dealt to other films."""
-    from connector.adaptation.sequences.job import user_scorer
+    from connector.adaptation.sequences.running import user_scorer
     from encoders.towers.sequence import SequenceTower
 
     job, changes = WAYS[way]
@@ -266,7 +266,7 @@ def projected(work: Path, target: Target, seed: int, way: str) -> Made:
 
 def next_item(work: Path, seed: int) -> Made:
     """SASRec over the second half's ids."""
-    from connector.adaptation.sequences.job import user_scorer
+    from connector.adaptation.sequences.running import user_scorer
     from encoders.towers.sequence import SequenceTower
 
     spec = load_spec(SPECS / "movies_next_item.yaml", folder=work)

@@ -19,7 +19,7 @@ from connector.adaptation.metrics import retrieval_recall
 from connector.adaptation.processes import Processes, choose_device
 from connector.adaptation.sampler import MixedBatches, split
 from connector.adaptation.semantic.content import read_content
-from connector.adaptation.sequences.job import HIGHEST_SCALE, ITEMS, TOWER, write_item_vectors
+from connector.adaptation.sequences.running import HIGHEST_SCALE, ITEMS, TOWER, write_item_vectors
 from connector.adaptation.trainer import Plan, Trainer
 from connector.errors import TrainingError
 from connector.evaluation.interactions import read_interactions

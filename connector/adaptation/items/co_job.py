@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from connector.adaptation.bar import TrainingBar
 from connector.adaptation.items.pairs import CoInteractions
 from connector.adaptation.items.spec import CoInteractionSpec
 from connector.adaptation.losses import info_nce, same_meaning
 from connector.adaptation.processes import Processes, choose_device
 from connector.adaptation.semantic.content import read_content
 from connector.adaptation.sequences.data import Histories, histories_of
-from connector.adaptation.sequences.job import HIGHEST_SCALE, ITEMS, METRIC, TOWER, user_scorer, write_item_vectors
-from connector.adaptation.sequences.report import SequenceReport, counts, write_card
-from connector.adaptation.trainer import Plan, Trainer
+from connector.adaptation.sequences.report import SequenceReport
+from connector.adaptation.sequences.running import HIGHEST_SCALE, run, user_scorer
 from connector.evaluation.ranking import Scorer, evaluate
 from connector.evaluation.splits import Split
 from encoders.towers.projected import ProjectedTower, Projection
@@ -55,30 +52,7 @@ def pretrain_co_interaction(
     rows = {item: row for row, item in enumerate(ids)}
     torch.manual_seed(spec.seed)
     job = _Job(spec, histories, content[[rows[item] for item in histories.items]])
-    plan, out = Plan.of(spec, METRIC, job.steps), Path(spec.out)
-    with TrainingBar(spec.job, plan.steps, show=show) as bar:
-        progress = Trainer(job.module, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
-    metrics = job.evaluate()
-    if histories.test is not None:
-        figures = evaluate(job.scorer(histories.test), histories.test).means()
-        metrics |= {f"test/{name}": value for name, value in figures.items()}
-    report = SequenceReport(
-        folder=out / TOWER,
-        **counts(histories),
-        skipped=dict(histories.skipped),
-        steps=progress.step,
-        best_step=progress.best_step,
-        loss=progress.loss,
-        metrics=metrics,
-        seconds=progress.seconds,
-        steps_per_second=progress.step / max(progress.seconds, 1e-9),
-    )
-    if Processes(job.device).main:
-        tower = job.tower.cpu().eval()
-        tower.save(report.folder, dtype=spec.weights, card=write_card(spec, report, TITLE, WHAT[spec.pairs], USE))
-        with torch.no_grad():
-            write_item_vectors(out / ITEMS, tower.items, tower.item_vectors().numpy())
-    return report
+    return run(job, spec, histories, title=TITLE, what=WHAT[spec.pairs], use=USE, resume=resume, until=until, show=show)
 
 
 class _Job:

@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from connector.adaptation.bar import TrainingBar
 from connector.adaptation.processes import Processes, choose_device
 from connector.adaptation.semantic.content import read_content
 from connector.adaptation.sequences.data import Histories, Windows, histories_of
-from connector.adaptation.sequences.job import ITEMS, METRIC, TOWER, user_scorer, write_item_vectors
-from connector.adaptation.sequences.report import SequenceReport, counts, write_card
-from connector.adaptation.trainer import Plan, Trainer
+from connector.adaptation.sequences.report import SequenceReport
+from connector.adaptation.sequences.running import run, user_scorer
 from connector.adaptation.universal.losses import changed_history_loss, next_content_loss
 from connector.adaptation.universal.spec import SIZES, UniversalSequenceSpec
 from connector.errors import ConfigurationError
@@ -59,30 +57,7 @@ def pretrain_universal(
     content = content[[rows[item] for item in histories.items]]
     torch.manual_seed(spec.seed)
     job = _Job(spec, histories, content)
-    plan, out = Plan.of(spec, METRIC, job.steps), Path(spec.out)
-    with TrainingBar(spec.job, plan.steps, show=show) as bar:
-        progress = Trainer(job.tower, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
-    metrics = job.evaluate()
-    if histories.test is not None:
-        figures = evaluate(job.scorer(histories.test), histories.test).means()
-        metrics |= {f"test/{name}": value for name, value in figures.items()}
-    report = SequenceReport(
-        folder=out / TOWER,
-        **counts(histories),
-        skipped=dict(histories.skipped),
-        steps=progress.step,
-        best_step=progress.best_step,
-        loss=progress.loss,
-        metrics=metrics,
-        seconds=progress.seconds,
-        steps_per_second=progress.step / max(progress.seconds, 1e-9),
-    )
-    if Processes(job.device).main:
-        tower = job.tower.cpu().eval()
-        tower.save(report.folder, dtype=spec.weights, card=write_card(spec, report, TITLE, WHAT, USE))
-        with torch.no_grad():
-            write_item_vectors(out / ITEMS, tower.items, tower.item_vectors().numpy())
-    return report
+    return run(job, spec, histories, title=TITLE, what=WHAT, use=USE, resume=resume, until=until, show=show)
 
 
 def build_tower(spec: UniversalSequenceSpec, items: list[str], content: NDArray[np.float32]) -> UniversalTower:
@@ -140,6 +115,11 @@ class _Job:
         self.device = choose_device(spec.device)
         self.tower = build_tower(spec, histories.items, content).to(self.device)
         self._windows = Windows(histories.learned, self.tower.longest + 1, spec.batch_size, spec.seed)
+
+    @property
+    def module(self) -> nn.Module:
+        """The tower: nothing else is learned."""
+        return self.tower
 
     @property
     def steps(self) -> int | None:
