@@ -16,6 +16,9 @@ def write_card(spec: ContrastiveSpec, report: PretrainReport, *, title: str = "I
     sources = "\n".join(f"- `{Path(source.path).name}`: {', '.join(source.text)}" for source in spec.pairs)
     figures = "\n".join(f"| {name} | {value:.3f} |" for name, value in report.metrics.items())
     tower = spec.tower.model_dump(exclude={"kind"})
+    if "source" in tower:
+        # The last part of a folder or a Hugging Face id says enough; where it lies is nobody's business.
+        tower["source"] = Path(tower["source"]).name
     kind = "pretrained" if spec.tower.kind == "pretrained" else "new"
     what = spec.pairs[0].what
     settings = ", ".join(f"{name} {value}" for name, value in tower.items())
