@@ -20,6 +20,8 @@ from encoders.folder import GRAPH, RECORD, EncoderFolder, is_encoder_folder
 from encoders.members import find_member
 
 STAGING_PREFIX = ".staging-"
+# Beside a graph: the contract it was exported under. A checkout brings new descriptions and leaves old graphs.
+MADE_UNDER = "model.contract"
 MODEL_PY = '''"""Serves the encoder that lies in this folder; written by `connector apply`."""
 
 import os
@@ -95,9 +97,11 @@ def described(repository: Path) -> list[EncoderContract]:
 
 
 def is_complete(repository: Path, contract: EncoderContract) -> bool:
-    """Whether a version's exported graph and `model.py` are there."""
+    """Whether `model.py` and a graph that was exported under this contract are there."""
     folder = version_folder(repository, contract.name, contract.version)
-    return (folder / GRAPH).is_file() and (folder / "model.py").is_file()
+    made_under = folder / MADE_UNDER
+    stale = made_under.is_file() and made_under.read_text(encoding="utf-8").strip() != contract.hash
+    return (folder / GRAPH).is_file() and (folder / "model.py").is_file() and not stale
 
 
 def version_folder(repository: Path, name: str, version: int) -> Path:
@@ -165,6 +169,7 @@ def _publish_version(
             if path.is_file() and not path.is_symlink() and path.suffix != ".py":
                 shutil.copyfile(path, staged / path.name)
         write_json(staged / RECORD, encoder.record())
+        (staged / MADE_UNDER).write_text(contract.hash + "\n", encoding="utf-8")
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
             # Described, but its graph is not there yet: a fresh checkout.
@@ -239,8 +244,9 @@ def _is_there(repository: Path, folder: Path, contract: EncoderContract) -> bool
 
 
 def _fill(folder: Path, staged: Path) -> None:
-    # The graph last: it is what makes the version complete.
-    for path in sorted(staged.iterdir(), key=lambda path: path.name == GRAPH):
+    # The graph, then what it was made under: they make the version complete.
+    last = {GRAPH: 1, MADE_UNDER: 2}
+    for path in sorted(staged.iterdir(), key=lambda path: last.get(path.name, 0)):
         path.replace(folder / path.name)
 
 

@@ -43,6 +43,7 @@ def test_what_is_published(tmp_path: Path, sources: Path) -> None:
     assert published(tmp_path) == [contract]
     assert sorted(snapshot(tmp_path)) == [
         "words/2/encoder.json",
+        "words/2/model.contract",
         "words/2/model.onnx",
         "words/2/model.py",
         "words/2/tokenizer.json",
@@ -100,6 +101,22 @@ def test_a_fresh_checkout_is_completed(tmp_path: Path, sources: Path) -> None:
     assert published(tmp_path) == []
     assert publish(tmp_path, sources / "bert", name="words", version=1) == contract
     assert {name: content for name, (_, content) in snapshot(tmp_path).items()} == whole
+
+
+def test_a_graph_of_another_contract_is_replaced(tmp_path: Path, sources: Path) -> None:
+    """A checkout moved on: the tracked description is a new encoder's, the graph that git ignores is the old one's."""
+    contract = publish(tmp_path, sources / "bert", name="words", version=1)
+    publish(tmp_path / "moved", sources / "wider", name="words", version=1)
+    whole = snapshot(tmp_path / "moved")
+    for name in ("encoder.json", "model.py"):
+        shutil.copyfile(tmp_path / "moved" / "words" / "1" / name, tmp_path / "words" / "1" / name)
+    moved = read_contract(tmp_path / "words" / "1")
+    assert moved != contract
+    assert not is_complete(tmp_path, moved)
+    assert publish(tmp_path, sources / "wider", name="words", version=1) == moved
+    assert is_complete(tmp_path, moved)
+    graph = tmp_path / "words" / "1" / "model.onnx"
+    assert graph.read_bytes() == whole["words/1/model.onnx"][1]
 
 
 def test_what_a_killed_run_left_is_no_model(tmp_path: Path, sources: Path) -> None:
