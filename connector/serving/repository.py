@@ -97,11 +97,12 @@ def described(repository: Path) -> list[EncoderContract]:
 
 
 def is_complete(repository: Path, contract: EncoderContract) -> bool:
-    """Whether `model.py` and a graph that was exported under this contract are there."""
+    """Whether `model.py` is there, and a graph that was exported under the contract in the version's description."""
     folder = version_folder(repository, contract.name, contract.version)
+    if not all((folder / name).is_file() for name in (GRAPH, RECORD, "model.py")):
+        return False
     made_under = folder / MADE_UNDER
-    stale = made_under.is_file() and made_under.read_text(encoding="utf-8").strip() != contract.hash
-    return (folder / GRAPH).is_file() and (folder / "model.py").is_file() and not stale
+    return not made_under.is_file() or made_under.read_text(encoding="utf-8").strip() == read_contract(folder).hash
 
 
 def version_folder(repository: Path, name: str, version: int) -> Path:
