@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,8 @@ from PIL import Image
 
 from connector import Connector
 from connector.errors import QueryError, SchemaMismatchError
-from connector.serving import publish
+from connector.serving import LocalTriton, publish
+from connector.serving.environment import ServerEnvironment
 from tests.ready_shop import FEATURE_STORE
 from tests.unit.encoders import tiny_models
 
@@ -97,6 +100,17 @@ def report(shop: Connector) -> Any:
 
 def keys(table: pa.Table) -> list[str]:
     return list(table["item_id"].to_pylist())
+
+
+def vectors(shop: Connector, space: str) -> dict[str, list[float]]:
+    """What is stored, by key."""
+    store = shop._repository.vector_store
+    declared = store.describe(space)
+    assert declared is not None
+    assert declared.vector is not None
+    name = declared.vector.name
+    rows = pa.Table.from_batches(store.scan(space, ["item_id", name]))
+    return dict(zip(keys(rows), rows[name].to_pylist(), strict=True))
 
 
 def test_each_space_keeps_to_its_policy(shop: Connector, report: Any) -> None:
@@ -209,3 +223,32 @@ def test_the_encoder_of_a_repository_is_the_one_declared(shop: Connector) -> Non
     contract = shop.spaces()["item_whole"].contract
     assert contract.shares_space_with(shop.spaces()["item_look"].contract)
     assert shop.encoders.get(contract).contract == contract
+
+
+@pytest.mark.triton
+def test_through_triton_it_is_the_same(
+    shop: Connector, report: Any, triton_environment: ServerEnvironment, tmp_path: Path
+) -> None:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    for name in ("feature_store.yaml", "features.py", ".feastignore"):
+        shutil.copy(shop.path / name, folder / name)
+    shutil.copytree(shop.path / "models", folder / "models")
+    with LocalTriton(folder / "models", triton_environment) as server:
+        (folder / "connector.yaml").write_text(
+            f"triton: {{mode: server, url: '{server.grpc_url}', model_repository: models}}\n"
+        )
+        with Connector(folder) as served:
+            assert served.apply().problems == []
+            served_report = served.ingest(goods(), entity="item")
+            letters = [pq.read_table(each.dead_letter_path).to_pylist() for each in (report, served_report)]
+            reasons = [[(row["space"], row["key"], row["column"], row["reason"]) for row in some] for some in letters]
+            assert reasons[0] == reasons[1]
+            for space in ("item_whole", "item_strict", "item_look", "item_must"):
+                here, there = vectors(shop, space), vectors(served, space)
+                assert here.keys() == there.keys()
+                assert all(np.dot(here[key], there[key]) >= 0.9999 for key in here)
+            for query in ({"text": "wooden chair"}, {"image": picture(3)}, {"text": "pink hat", "image": picture(7)}):
+                answers = [each.search("item_whole", **query) for each in (shop, served)]  # type: ignore[arg-type]
+                assert keys(answers[0]) == keys(answers[1])
+                assert answers[0]["modalities"] == answers[1]["modalities"]
