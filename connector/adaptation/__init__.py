@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from connector.adaptation.contrastive import PretrainReport, pretrain_contrastive
-    from connector.adaptation.jobs import JobSpec, Report, pretrain
+    from connector.adaptation.jobs import JobSpec, pretrain
+    from connector.adaptation.report import TrainingReport
     from connector.adaptation.run_spec import RunSpec
     from connector.adaptation.spec import ContrastiveSpec, load_spec
 
@@ -15,8 +16,8 @@ __all__ = [
     "ContrastiveSpec",
     "JobSpec",
     "PretrainReport",
-    "Report",
     "RunSpec",
+    "TrainingReport",
     "load_spec",
     "pretrain",
     "pretrain_contrastive",
@@ -26,7 +27,7 @@ _HOMES = {
     "ContrastiveSpec": "spec",
     "JobSpec": "jobs",
     "PretrainReport": "contrastive",
-    "Report": "jobs",
+    "TrainingReport": "report",
     "RunSpec": "run_spec",
     "load_spec": "spec",
     "pretrain": "jobs",

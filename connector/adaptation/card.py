@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from connector.adaptation.report import figure_rows
 from connector.adaptation.spec import ContrastiveSpec
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 def write_card(spec: ContrastiveSpec, report: PretrainReport, *, title: str = "Image encoder", more: str = "") -> str:
     """Markdown; names files without their folders."""
     sources = "\n".join(f"- `{Path(source.path).name}`: {', '.join(source.text)}" for source in spec.pairs)
-    figures = "\n".join(f"| {name} | {value:.3f} |" for name, value in report.metrics.items())
     tower = spec.tower.model_dump(exclude={"kind"})
     if "source" in tower:
         # The last part of a folder or a Hugging Face id says enough; where it lies is nobody's business.
@@ -40,5 +40,5 @@ encoder `{spec.text_encoder}`. Load it with `encoders.load(folder)`.
 
 | figure | value |
 |---|---|
-{figures}
+{figure_rows(report.metrics)}
 {more}"""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from connector.adaptation.report import TrainingReport, outcome
 from connector.adaptation.spec import ContrastiveSpec, PretrainedTower, Refit
 from connector.errors import TrainingError
 
@@ -24,41 +25,22 @@ if TYPE_CHECKING:
 
 TOWER = "tower"
 METRIC = "recall@1"
-HIGHEST_SCALE = 100.0
 
 
-@dataclass(frozen=True)
-class PretrainReport:
+@dataclass(frozen=True, kw_only=True)
+class PretrainReport(TrainingReport):
     """What a job did.
 
     Attributes:
-        folder: the tower folder it wrote.
         pairs, held_out: rows trained and validated on.
-        skipped: reason → rows that could not be used.
-        steps: done in all, over every run of the job.
-        best_step: the step whose state was kept.
-        metrics: validation figures of the kept state.
-        steps_per_second: of training, evaluation aside.
     """
 
-    folder: Path
     pairs: int
     held_out: int
-    skipped: dict[str, int] = field(default_factory=dict)
-    steps: int = 0
-    best_step: int = 0
-    loss: float | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    steps_per_second: float = 0.0
 
-    def __str__(self) -> str:
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in self.metrics.items())
-        skipped = sum(self.skipped.values())
-        return (
-            f"{self.pairs} pairs ({skipped} rows skipped), {self.steps} steps in {self.seconds:.0f} s; "
-            f"kept step {self.best_step}: {figures}; written to {self.folder}"
-        )
+    @property
+    def learned_from(self) -> str:
+        return f"{self.pairs} pairs"
 
 
 def pretrain_contrastive(
@@ -84,10 +66,10 @@ def pretrain_contrastive(
     from connector.adaptation.card import write_card
     from connector.adaptation.mediums import medium_of
     from connector.adaptation.pairs import read_pairs
-    from connector.adaptation.processes import choose_device
+    from connector.adaptation.processes import Processes, choose_device
     from connector.adaptation.sampler import split
     from connector.adaptation.towers import build_tower
-    from connector.adaptation.trainer import Trainer
+    from connector.adaptation.training import train
 
     out, device = Path(spec.out), choose_device(spec.device)
     with encoders.load(spec.text_encoder, modality="text") as text:
@@ -101,10 +83,7 @@ def pretrain_contrastive(
     if len(train_rows) < 2:
         raise TrainingError(f"{len(train_rows)} usable pairs are too few to learn from; at least 2 are needed")
     job = _Job(spec, tower, medium, pairs, vectors, train_rows, held_rows, device)
-    steps = job.steps
-    with TrainingBar("training", steps, show=show) as bar:
-        trainer = Trainer(job.module, job.loss_of, job.evaluate, job.plan(), out, bar.notice)
-        progress = trainer.run(resume=resume, until=until)
+    progress = train(job, spec, METRIC, resume=resume, until=until, show=show)
     if spec.refit is not None:
         job.refit(spec.refit)
     with torch.no_grad():
@@ -114,17 +93,14 @@ def pretrain_contrastive(
         pairs=len(train_rows),
         held_out=len(held_rows),
         skipped=dict(pairs.skipped),
-        steps=progress.step,
-        best_step=progress.best_step,
-        loss=progress.loss,
         metrics=metrics,
-        seconds=progress.seconds,
-        steps_per_second=progress.step / max(progress.seconds, 1e-9),
+        **outcome(progress),
     )
-    kept: Any = tower
-    kept.to("cpu", memory_format=torch.contiguous_format).eval().save(
-        report.folder, dtype=spec.weights, card=card or write_card(spec, report)
-    )
+    if Processes(device).main:
+        kept: Any = tower
+        kept.to("cpu", memory_format=torch.contiguous_format).eval().save(
+            report.folder, dtype=spec.weights, card=card or write_card(spec, report)
+        )
     return report
 
 
@@ -159,33 +135,27 @@ class _Job:
         from torch import nn
 
         from connector.adaptation.freezing import still_parts
+        from connector.adaptation.losses import Scale
         from connector.adaptation.sampler import MixedBatches
 
         kept = isinstance(spec.tower, PretrainedTower) and spec.tower.keep_statistics
         self._still = still_parts(tower, keep_statistics=kept)
-        self._spec, self._tower, self._medium, self._pairs, self._device = spec, tower, medium, pairs, device
+        self._spec, self._tower, self._medium, self._pairs, self.device = spec, tower, medium, pairs, device
         self._vectors = torch.from_numpy(vectors)
         self._held = held_rows if len(held_rows) else train_rows[:256]
         weights = [source.weight for source in spec.pairs]
         training = [np.intersect1d(rows, train_rows, assume_unique=True) for rows in pairs.sources]
         self._batches = MixedBatches(training, weights, spec.batch_size, spec.seed)
-        log_scale = nn.Parameter(torch.tensor(math.log(1 / spec.temperature)))
-        self.module: nn.Module = nn.ModuleDict({"tower": tower, "head": nn.ParameterDict({"log_scale": log_scale})})
+        self._scale = Scale(spec.temperature)
+        self.module: nn.Module = nn.ModuleDict({"tower": tower, "head": self._scale})
         # Convolutions on the CPU are a third faster with channels last.
         module: Any = self.module
         module.to(device, memory_format=torch.channels_last)
-        self._log_scale = log_scale
 
     @property
-    def steps(self) -> int | None:
-        if self._spec.epochs is not None:
-            return max(1, math.ceil(self._spec.epochs * self._batches.rows / self._batches.batch_size))
-        return self._spec.steps
-
-    def plan(self) -> Any:
-        from connector.adaptation.trainer import Plan
-
-        return Plan.of(self._spec, METRIC, self.steps)
+    def lap(self) -> float:
+        """Batches after which every row has come once."""
+        return self._batches.lap
 
     def loss_of(self, step: int) -> Tensor:
         import torch
@@ -201,9 +171,9 @@ class _Job:
             [(ids := self._pairs.text_ids[row])[int(draw * len(ids))] for row, draw in zip(rows, draws, strict=True)]
         )
         images = self._tower(*self._medium.inputs(self._pairs.pictures.take(rows), generator))
-        same = same_meaning(torch.from_numpy(texts), torch.from_numpy(self._pairs.groups[rows])).to(self._device)
-        words = self._vectors[torch.from_numpy(texts)].to(self._device)
-        return info_nce(images, words, self._log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp(), same)
+        same = same_meaning(torch.from_numpy(texts), torch.from_numpy(self._pairs.groups[rows])).to(self.device)
+        words = self._vectors[torch.from_numpy(texts)].to(self.device)
+        return info_nce(images, words, self._scale(), same)
 
     def refit(self, how: Refit) -> None:
         """Fit the last layer to the first words of each row."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
 from connector.adaptation.fusion.spec import FusionSpec
 from connector.adaptation.items.spec import CoInteractionSpec, CollaborativeAlignmentSpec
 from connector.adaptation.pixels.spec import MaskedPatchesSpec, ViewsSpec
+from connector.adaptation.report import TrainingReport
 from connector.adaptation.semantic.spec import NextSemanticIdSpec, SemanticIdsSpec
 from connector.adaptation.sequences.spec import MaskedItemSpec, NextItemSpec
 from connector.adaptation.spec import ContrastiveSpec
@@ -47,19 +47,7 @@ RUNNERS = {
 }
 
 
-class Report(Protocol):
-    """What every job says when it is done: a dataclass that prints as one line."""
-
-    @property
-    def folder(self) -> Path:
-        """Where its main result lies."""
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Validation figures of the state that was kept."""
-
-
-def pretrain(spec: JobSpec, *, resume: bool = False, until: int | None = None, show: bool = True) -> Report:
+def pretrain(spec: JobSpec, *, resume: bool = False, until: int | None = None, show: bool = True) -> TrainingReport:
     """Run the job that a spec describes.
 
     Args:
@@ -73,5 +61,5 @@ def pretrain(spec: JobSpec, *, resume: bool = False, until: int | None = None, s
     """
     module, _, function = RUNNERS[spec.job].partition(":")
     run: Any = getattr(import_module(f"connector.adaptation.{module}"), function)
-    report: Report = run(spec, resume=resume, until=until, show=show)
+    report: TrainingReport = run(spec, resume=resume, until=until, show=show)
     return report

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
+
+HIGHEST_SCALE = 100.0
+
+
+class Scale(nn.Module):
+    """What similarities are multiplied by before a softmax, an inverse temperature; at most 100, as in CLIP.
+
+    Args:
+        temperature: to begin with.
+        learned: whether it changes while training.
+    """
+
+    def __init__(self, temperature: float, *, learned: bool = True) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)), requires_grad=learned)
+
+    def forward(self) -> Tensor:
+        """A scalar."""
+        return self.log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp()
 
 
 def info_nce(left: Tensor, right: Tensor, scale: Tensor, same: Tensor) -> Tensor:

@@ -36,6 +36,11 @@ class MixedBatches:
         """Rows in a batch."""
         return sum(self._quotas)
 
+    @property
+    def lap(self) -> float:
+        """Batches after which as many rows have come as there are."""
+        return self.rows / self.batch_size
+
     def rows_of(self, step: int) -> Rows:
         """Row numbers of batch `step` (0, 1, …) → int64 [batch_size]."""
         return np.concatenate(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
+
+import encoders
 
 SCRIPT = """
 import sys
@@ -36,6 +43,25 @@ print(Trainer(module, loss_of, evaluate, plan, Path(sys.argv[1])).run(resume=Tru
 """
 
 
+SPEC = """
+job: contrastive
+out: out
+pairs: [{path: pairs.parquet, text: ["{word}"], group: [word]}]
+tower: {kind: new, image_size: 24, hidden_sizes: [8, 16], depths: [1, 1]}
+batch_size: 12
+epochs: 2
+validation: 0.0
+device: cpu
+"""
+PRETRAIN = """
+import sys
+from connector.adaptation import load_spec, pretrain
+
+print(pretrain(load_spec(sys.argv[1])))
+"""
+LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
 def run(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -45,9 +71,30 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     script = tmp_path / "job.py"
     script.write_text(SCRIPT)
     run([str(script), str(tmp_path / "one"), "2"])
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run([*launch, str(script), str(tmp_path / "two"), "1"])
+    run([*LAUNCH, str(script), str(tmp_path / "two"), "1"])
     name = "checkpoints/step-00000020/model.safetensors"
     one, two = load_file(tmp_path / "one" / name), load_file(tmp_path / "two" / name)
     assert two["weight"] == pytest.approx(one["weight"], abs=1e-5)
     assert len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_whole_job_in_two_processes(tmp_path: Path) -> None:
+    """Each decodes the pictures and computes its batches; one writes the tower, after half as many steps."""
+    colours = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200), "grey": (120, 120, 120)}
+    words = list(colours) * 12
+    images = []
+    for word in words:
+        stream = io.BytesIO()
+        Image.new("RGB", (24, 24), colours[word]).save(stream, "PNG")
+        images.append(stream.getvalue())
+    pq.write_table(pa.table({"word": words, "image": pa.array(images, pa.binary())}), tmp_path / "pairs.parquet")
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    script = tmp_path / "job.py"
+    script.write_text(PRETRAIN)
+    run([*LAUNCH, str(script), str(tmp_path / "spec.yaml")])
+    lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 4
+    assert (tmp_path / "out" / "tower" / "README.md").is_file()
+    assert [path.name for path in (tmp_path / "out" / "cache").iterdir()] == ["pictures.arrow"]
+    with encoders.load(tmp_path / "out" / "tower", name="small") as image:
+        assert image.encode(images[:4]).shape == (4, 384)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,17 +16,17 @@ from connector.adaptation.fusion.members import MemberVectors, member_vectors
 from connector.adaptation.fusion.report import FusionReport, write_card
 from connector.adaptation.fusion.spec import FusionSpec
 from connector.adaptation.fusion.views import two_views
-from connector.adaptation.losses import info_nce, same_meaning
+from connector.adaptation.losses import Scale, info_nce, same_meaning
 from connector.adaptation.metrics import retrieval_recall
 from connector.adaptation.processes import Processes, choose_device
+from connector.adaptation.report import outcome
 from connector.adaptation.sampler import MixedBatches, split
-from connector.adaptation.trainer import Plan, Trainer
+from connector.adaptation.training import train
 from connector.errors import TrainingError
 from encoders.towers.fused import FusedTower
 
 TOWER = "tower"
 METRIC = "recall@1"
-HIGHEST_SCALE = 100.0
 
 Rows = NDArray[np.int64]
 
@@ -58,9 +57,7 @@ def pretrain_fusion(
             items = member_vectors(spec, out, exported=True)
     torch.manual_seed(spec.seed)
     job = _Job(spec, items, device)
-    plan = Plan.of(spec, METRIC, job.steps)
-    with TrainingBar(spec.job, plan.steps, show=show) as bar:
-        progress = Trainer(job.module, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
+    progress = train(job, spec, METRIC, resume=resume, until=until, show=show)
     with torch.no_grad():
         kept = job.keep_the_better(progress.best_step)
         metrics, compared = job.evaluate(), job.compare()
@@ -69,13 +66,9 @@ def pretrain_fusion(
         items=len(job.learned),
         held_out=len(job.held_rows),
         skipped=dict(items.skipped),
-        steps=progress.step,
-        best_step=kept,
-        loss=progress.loss,
         metrics=metrics,
         compared=compared,
-        seconds=progress.seconds,
-        steps_per_second=progress.step / max(progress.seconds, 1e-9),
+        **{**outcome(progress), "best_step": kept},
     )
     if processes.main:
         job.tower.cpu().eval().save(report.folder, dtype=spec.weights, card=write_card(spec, report))
@@ -86,7 +79,7 @@ class _Job:
     """Batches, loss and evaluation of one run."""
 
     def __init__(self, spec: FusionSpec, items: MemberVectors, device: torch.device) -> None:
-        self._spec, self._device = spec, device
+        self._spec, self.device = spec, device
         names = list(spec.members)
         anchor = None if spec.towards is None else items.contracts[names.index(spec.towards)]
         self.tower = FusedTower(
@@ -98,8 +91,8 @@ class _Job:
             aligned_with=() if anchor is None else (anchor.hash, *anchor.aligned_with),
             folders=items.folders,
         )
-        self._log_scale = nn.Parameter(torch.tensor(math.log(1 / spec.temperature)))
-        self.module = nn.ModuleDict({"tower": self.tower, "scale": nn.ParameterDict({"log_scale": self._log_scale})})
+        self._scale = Scale(spec.temperature)
+        self.module = nn.ModuleDict({"tower": self.tower, "scale": self._scale})
         self.module.to(device)
         several = np.flatnonzero(items.present.sum(axis=1) > 1)
         # The mean of members that share a space is hard to beat with few items.
@@ -115,31 +108,28 @@ class _Job:
         )
 
     @property
-    def steps(self) -> int | None:
-        """How many the spec asks for; None where it gives minutes."""
-        if self._spec.epochs is None:
-            return self._spec.steps
-        steps = self._spec.epochs * self._batches.rows / self._batches.batch_size
-        return max(1, math.ceil(steps / Processes(self._device).count))
+    def lap(self) -> float:
+        """Batches after which every row has come once."""
+        return self._batches.lap
 
     def loss_of(self, batch: int) -> Tensor:
         """Loss of batch number `batch`."""
         spec = self._spec
         rows = torch.from_numpy(self._batches.rows_of(batch))
         generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + batch)
-        first, second = (view.to(self._device) for view in two_views(self._present[rows], spec.keep, generator))
-        vectors = [matrix[rows].to(self._device) for matrix in self._vectors.values()]
+        first, second = (view.to(self.device) for view in two_views(self._present[rows], spec.keep, generator))
+        vectors = [matrix[rows].to(self.device) for matrix in self._vectors.values()]
         texts = self._texts[rows]
         # Rows without a text share no text.
         texts = torch.where(texts < 0, -1 - torch.arange(len(rows)), texts)
-        same = same_meaning(self._groups[rows], texts).to(self._device)
-        scale = self._log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp()
+        same = same_meaning(self._groups[rows], texts).to(self.device)
+        scale = self._scale()
         part = self.tower(vectors, first)
         loss = info_nce(part, self.tower(vectors, second), scale, same)
         if spec.towards is None or not spec.anchor:
             return loss
         at = list(spec.members).index(spec.towards)
-        there = self._present[rows, at].to(self._device)
+        there = self._present[rows, at].to(self.device)
         if not bool(there.any()):
             return loss
         return loss + spec.anchor * info_nce(part[there], vectors[at][there], scale, same[there][:, there])
@@ -180,7 +170,7 @@ class _Job:
 
     def _embed(self, vectors: Sequence[Tensor], present: Tensor) -> Tensor:
         self.module.eval()
-        made: Tensor = self.tower([vector.to(self._device) for vector in vectors], present.to(self._device))
+        made: Tensor = self.tower([vector.to(self.device) for vector in vectors], present.to(self.device))
         return made.cpu()
 
 

@@ -7,41 +7,29 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connector.adaptation.fusion.spec import FusionSpec
+from connector.adaptation.report import TrainingReport
 
 
-@dataclass(frozen=True)
-class FusionReport:
+@dataclass(frozen=True, kw_only=True)
+class FusionReport(TrainingReport):
     """What a job did.
 
     Attributes:
-        folder: the tower folder it wrote.
         items, held_out: rows trained and validated on.
-        skipped: reason → rows that could not be used.
-        steps: done in all, over every run of the job.
-        best_step: the step whose state was kept.
-        metrics: validation figures of the kept state.
         compared: baseline or control → its figures on the same rows.
-        steps_per_second: of training, evaluation aside.
     """
 
-    folder: Path
     items: int
     held_out: int
-    skipped: dict[str, int] = field(default_factory=dict)
-    steps: int = 0
-    best_step: int = 0
-    loss: float | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
     compared: dict[str, dict[str, float]] = field(default_factory=dict)
-    seconds: float = 0.0
-    steps_per_second: float = 0.0
 
-    def __str__(self) -> str:
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in self.metrics.items() if name.endswith("recall@1"))
-        return (
-            f"{self.items} items ({sum(self.skipped.values())} rows skipped), {self.steps} steps in "
-            f"{self.seconds:.0f} s; kept step {self.best_step}: {figures}; written to {self.folder}"
-        )
+    @property
+    def learned_from(self) -> str:
+        return f"{self.items} items"
+
+    @property
+    def shown(self) -> dict[str, float]:
+        return {name: value for name, value in self.metrics.items() if name.endswith("recall@1")}
 
 
 def write_card(spec: FusionSpec, report: FusionReport) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from connector.adaptation.bar import TrainingBar
 from connector.adaptation.items.factors import factors_of
 from connector.adaptation.items.spec import CollaborativeAlignmentSpec
-from connector.adaptation.losses import info_nce
+from connector.adaptation.losses import Scale, info_nce
 from connector.adaptation.metrics import retrieval_recall
 from connector.adaptation.processes import Processes, choose_device
+from connector.adaptation.report import TrainingReport, figure_rows, outcome
 from connector.adaptation.sampler import MixedBatches, split
 from connector.adaptation.semantic.content import read_content
-from connector.adaptation.sequences.running import HIGHEST_SCALE, ITEMS, TOWER, write_item_vectors
-from connector.adaptation.trainer import Plan, Trainer
+from connector.adaptation.sequences.running import ITEMS, TOWER, write_item_vectors
+from connector.adaptation.training import train
 from connector.errors import TrainingError
 from connector.evaluation.interactions import read_interactions
 from encoders.towers.projected import ProjectedTower, Projection
@@ -28,35 +27,25 @@ from encoders.towers.projected import ProjectedTower, Projection
 METRIC = "recall@10"
 
 
-@dataclass(frozen=True)
-class AlignmentReport:
+@dataclass(frozen=True, kw_only=True)
+class AlignmentReport(TrainingReport):
     """What a job did.
 
     Attributes:
-        folder: the tower it wrote; the vectors of all items with content lie beside it in `items.parquet`.
+        folder: the tower; the vectors of all items with content lie beside it in `items.parquet`.
         items: that have content; all of them got a vector.
         learned, held_out: items with collaborative vectors, trained and validated on.
         metrics: of the items held out: `recall@k`, share whose own collaborative vector is among the k nearest to
             their projected content, out of those of all items; `cosine` between the two.
     """
 
-    folder: Path
     items: int
     learned: int
     held_out: int
-    steps: int = 0
-    best_step: int = 0
-    loss: float | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    steps_per_second: float = 0.0
 
-    def __str__(self) -> str:
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in self.metrics.items())
-        return (
-            f"{self.learned} of {self.items} items learned from, {self.steps} steps in {self.seconds:.0f} s; "
-            f"kept step {self.best_step}: {figures}; written to {self.folder}"
-        )
+    @property
+    def learned_from(self) -> str:
+        return f"{self.learned} of {self.items} items learned from"
 
 
 def pretrain_alignment(
@@ -81,20 +70,14 @@ def pretrain_alignment(
     known, wanted = collaborative(spec, ids, show=show)
     torch.manual_seed(spec.seed)
     job = _Job(spec, ids, content, known, wanted)
-    plan, out = Plan.of(spec, METRIC, job.steps), Path(spec.out)
-    with TrainingBar(spec.job, plan.steps, show=show) as bar:
-        progress = Trainer(job.module, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
+    out, progress = Path(spec.out), train(job, spec, METRIC, resume=resume, until=until, show=show)
     report = AlignmentReport(
         folder=out / TOWER,
         items=len(ids),
         learned=len(job.learned),
         held_out=len(job.held),
-        steps=progress.step,
-        best_step=progress.best_step,
-        loss=progress.loss,
         metrics=job.evaluate(),
-        seconds=progress.seconds,
-        steps_per_second=progress.step / max(progress.seconds, 1e-9),
+        **outcome(progress),
     )
     if Processes(job.device).main:
         tower = job.tower.cpu().eval()
@@ -150,25 +133,22 @@ class _Job:
             )
         self._spec, self.device = spec, choose_device(spec.device)
         self.tower = ProjectedTower(ids, content, Projection(spec.hidden, wanted.shape[1], spec.dropout, spec.longest))
-        self._log_scale = nn.Parameter(torch.tensor(math.log(1 / spec.temperature)))
-        self.module = nn.ModuleDict({"tower": self.tower, "head": nn.ParameterDict({"log_scale": self._log_scale})})
+        self._scale = Scale(spec.temperature)
+        self.module = nn.ModuleDict({"tower": self.tower, "head": self._scale})
         self.module.to(self.device)
         self._known = torch.from_numpy(known + 1).to(self.device)
         self._wanted = torch.from_numpy(wanted).to(self.device)
         self._batches = MixedBatches([self.learned], [None], spec.batch_size, spec.seed)
 
     @property
-    def steps(self) -> int | None:
-        """How many the spec asks for; None where it gives minutes."""
-        if self._spec.epochs is None:
-            return self._spec.steps
-        share = self._batches.batch_size * Processes(self.device).count
-        return max(1, math.ceil(self._spec.epochs * self._batches.rows / share))
+    def lap(self) -> float:
+        """Batches after which every row has come once."""
+        return self._batches.lap
 
     def loss_of(self, batch: int) -> Tensor:
         """InfoNCE of batch number `batch`, both ways."""
         rows = torch.from_numpy(self._batches.rows_of(batch)).to(self.device)
-        scale = self._log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp()
+        scale = self._scale()
         none = torch.zeros(len(rows), len(rows), dtype=torch.bool, device=self.device)
         return info_nce(self.tower.item_vectors(self._known[rows]), self._wanted[rows], scale, none)
 
@@ -184,7 +164,6 @@ class _Job:
 
 
 def _card(spec: CollaborativeAlignmentSpec, report: AlignmentReport) -> str:
-    figures = "\n".join(f"| {name} | {value:.3f} |" for name, value in report.metrics.items())
     if spec.vectors is not None:
         towards = f"the vectors in `{Path(spec.vectors.path).name}`"
     else:
@@ -207,5 +186,5 @@ Of the items held out, on which the kept state was chosen.
 
 | figure | value |
 |---|---|
-{figures}
+{figure_rows(report.metrics)}
 """

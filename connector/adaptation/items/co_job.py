@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,12 +9,12 @@ from torch import Tensor, nn
 
 from connector.adaptation.items.pairs import CoInteractions
 from connector.adaptation.items.spec import CoInteractionSpec
-from connector.adaptation.losses import info_nce, same_meaning
-from connector.adaptation.processes import Processes, choose_device
+from connector.adaptation.losses import Scale, info_nce, same_meaning
+from connector.adaptation.processes import choose_device
 from connector.adaptation.semantic.content import read_content
 from connector.adaptation.sequences.data import Histories, histories_of
 from connector.adaptation.sequences.report import SequenceReport
-from connector.adaptation.sequences.running import HIGHEST_SCALE, run, user_scorer
+from connector.adaptation.sequences.running import run, user_scorer
 from connector.evaluation.ranking import Scorer, evaluate
 from connector.evaluation.splits import Split
 from encoders.towers.projected import ProjectedTower, Projection
@@ -63,21 +61,19 @@ class _Job:
         self.device = choose_device(spec.device)
         projection = Projection(spec.hidden, spec.dimension, spec.dropout, spec.longest)
         self.tower = ProjectedTower(histories.items, content, projection)
-        self._log_scale = nn.Parameter(torch.tensor(math.log(1 / spec.temperature)))
-        self.module = nn.ModuleDict({"tower": self.tower, "head": nn.ParameterDict({"log_scale": self._log_scale})})
+        self._scale = Scale(spec.temperature)
+        self.module = nn.ModuleDict({"tower": self.tower, "head": self._scale})
         self.module.to(self.device)
         self._pairs = CoInteractions(histories.learned, spec.window, spec.longest, spec.batch_size, spec.seed)
 
     @property
-    def steps(self) -> int | None:
-        """How many the spec asks for; None where it gives minutes."""
-        if self._spec.epochs is None:
-            return self._spec.steps
-        return math.ceil(self._pairs.steps(self._spec.epochs) / Processes(self.device).count)
+    def lap(self) -> float:
+        """Batches after which every row has come once."""
+        return self._pairs.lap
 
     def loss_of(self, batch: int) -> Tensor:
         """InfoNCE of batch number `batch`; rows with the same item on one side are no negatives of each other."""
-        scale = self._log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp()
+        scale = self._scale()
         if self._spec.pairs == "item_item":
             first, second = (torch.from_numpy(part).to(self.device) for part in self._pairs.item_item(batch))
             left, same = self.tower.item_vectors(first), same_meaning(first, second)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,9 +28,10 @@ class CoInteractions:
         self._places = np.concatenate([np.arange(1, len(histories[user])) for user in users])
         self._batches = MixedBatches([np.arange(len(self._users))], [None], batch_size, seed)
 
-    def steps(self, epochs: float) -> int:
-        """Batches in so many laps."""
-        return max(1, math.ceil(epochs * self._batches.rows / self._batches.batch_size))
+    @property
+    def lap(self) -> float:
+        """Batches after which every one of them has come once."""
+        return self._batches.lap
 
     def item_item(self, number: int) -> tuple[Numbers, Numbers]:
         """Two items of one history, numbers + 1, int64 [batch] each; the first is the older one half of the time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,9 @@ from connector.adaptation.mediums import PictureMedium
 from connector.adaptation.pixels.reading import PictureReport, read_pictures, write_card
 from connector.adaptation.pixels.spec import PicturesSpec
 from connector.adaptation.processes import Processes, choose_device
+from connector.adaptation.report import outcome
 from connector.adaptation.sampler import MixedBatches, split
-from connector.adaptation.trainer import Plan, Trainer
+from connector.adaptation.training import train
 
 if TYPE_CHECKING:
     from connector.adaptation.pictures import PictureFile
@@ -67,13 +67,9 @@ class PictureJob(ABC):
         self._batches = MixedBatches([self.learned], [None], spec.batch_size, spec.seed)
 
     @property
-    def steps(self) -> int | None:
-        """How many the spec asks for; None where it gives minutes."""
-        spec: PicturesSpec = self.spec
-        if spec.epochs is None:
-            return spec.steps
-        share = self._batches.batch_size * Processes(self.device).count
-        return max(1, math.ceil(spec.epochs * self._batches.rows / share))
+    def lap(self) -> float:
+        """Batches after which every row has come once."""
+        return self._batches.lap
 
     def loss_of(self, batch: int) -> Tensor:
         """Loss of batch number `batch`."""
@@ -99,20 +95,14 @@ def run(job: PictureJob, *, resume: bool, until: int | None, show: bool) -> Pict
     with TrainingBar("reading pictures", None, show=show) as bar:
         pictures, skipped = read_pictures(spec, job.medium.decode, job.medium.shape, bar.advance)
     job.read(pictures)
-    plan = Plan.of(spec, job.metric, job.steps)
-    with TrainingBar(spec.job, plan.steps, show=show) as bar:
-        progress = Trainer(job.module, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
+    progress = train(job, spec, job.metric, resume=resume, until=until, show=show)
     report = PictureReport(
         folder=out / TOWER,
         pictures=len(job.learned),
         held_out=len(job.held),
         skipped=dict(skipped),
-        steps=progress.step,
-        best_step=progress.best_step,
-        loss=progress.loss,
         metrics=job.evaluate(),
-        seconds=progress.seconds,
-        steps_per_second=progress.step / max(progress.seconds, 1e-9),
+        **outcome(progress),
     )
     if Processes(job.device).main:
         job.finish()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,39 +15,26 @@ from numpy.typing import NDArray
 
 from connector.adaptation.pictures import PictureFile, write_pictures
 from connector.adaptation.pixels.spec import PicturesSpec
+from connector.adaptation.report import TrainingReport, figure_rows
 from connector.errors import TrainingError
 
 READ_ROWS = 256
 
 
-@dataclass(frozen=True)
-class PictureReport:
+@dataclass(frozen=True, kw_only=True)
+class PictureReport(TrainingReport):
     """What a job did.
 
     Attributes:
-        folder: the tower folder it wrote.
         pictures, held_out: trained and validated on.
-        skipped: reason → pictures that could not be used.
-        metrics: of the pictures held out, in the state that was kept.
     """
 
-    folder: Path
     pictures: int
     held_out: int
-    skipped: dict[str, int] = field(default_factory=dict)
-    steps: int = 0
-    best_step: int = 0
-    loss: float | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    steps_per_second: float = 0.0
 
-    def __str__(self) -> str:
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in self.metrics.items())
-        return (
-            f"{self.pictures} pictures ({sum(self.skipped.values())} skipped), {self.steps} steps in "
-            f"{self.seconds:.0f} s; kept step {self.best_step}: {figures}; written to {self.folder}"
-        )
+    @property
+    def learned_from(self) -> str:
+        return f"{self.pictures} pictures"
 
 
 def read_pictures(
@@ -88,7 +75,6 @@ def read_pictures(
 
 def write_card(spec: PicturesSpec, report: PictureReport, title: str, what: str) -> str:
     """Markdown; names files without their folders."""
-    figures = "\n".join(f"| {name} | {value:.3f} |" for name, value in report.metrics.items())
     files = ", ".join(f"`{Path(source.path).name}`" for source in spec.pictures)
     return f"""# {title}
 
@@ -105,7 +91,7 @@ On the pictures held out, on which the kept state was chosen.
 
 | figure | value |
 |---|---|
-{figures}
+{figure_rows(report.metrics)}
 """
 
 

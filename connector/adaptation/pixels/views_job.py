@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,14 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from connector.adaptation.losses import info_nce
+from connector.adaptation.losses import Scale, info_nce
 from connector.adaptation.metrics import retrieval_recall
 from connector.adaptation.pixels.job import PictureJob, run
 from connector.adaptation.pixels.reading import PictureReport
 from connector.adaptation.pixels.spec import ViewsSpec
 from connector.adaptation.towers import build_tower
-
-HIGHEST_SCALE = 100.0
 
 
 def pretrain_views(
@@ -52,7 +49,7 @@ class _Job(PictureJob):
     def __init__(self, spec: ViewsSpec) -> None:
         tower: Any = build_tower(spec.tower, spec.dimension, ())
         head = nn.Sequential(nn.Linear(tower.dimension, spec.head), nn.ReLU(), nn.Linear(spec.head, spec.head))
-        scale = nn.ParameterDict({"log_scale": nn.Parameter(torch.tensor(math.log(1 / spec.temperature)))})
+        scale = Scale(spec.temperature)
         super().__init__(spec, tower, nn.ModuleDict({"tower": tower, "head": head, "scale": scale}))
         self._head, self._scale = head, scale
 
@@ -62,8 +59,7 @@ class _Job(PictureJob):
             functional.normalize(self._head(self.tower(*self.medium.inputs(rows, generator))), dim=-1) for _ in range(2)
         )
         none = torch.zeros(len(rows), len(rows), dtype=torch.bool, device=self.device)
-        scale = self._scale["log_scale"].clamp(0, math.log(HIGHEST_SCALE)).exp()
-        return info_nce(first, second, scale, none)
+        return info_nce(first, second, self._scale(), none)
 
     def figures(self, rows: NDArray[Any], generator: torch.Generator) -> dict[str, float]:
         """Share of changed pictures whose nearest unchanged one is their own, by the tower's own vectors."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from connector.adaptation.bar import TrainingBar
 from connector.adaptation.processes import Processes, choose_device
+from connector.adaptation.report import TrainingReport, outcome
 from connector.adaptation.sampler import MixedBatches, split
 from connector.adaptation.semantic.content import read_content
 from connector.adaptation.semantic.saving import save_quantiser
 from connector.adaptation.semantic.spec import SemanticIdsSpec
-from connector.adaptation.trainer import Plan, Trainer
+from connector.adaptation.training import train
 from connector.errors import TrainingError
 from encoders.files import write_bytes
 from encoders.semantic.quantiser import Codes, Quantiser
@@ -32,33 +31,23 @@ METRIC = "explained"
 MOST_START = 20_000
 
 
-@dataclass(frozen=True)
-class SemanticIdsReport:
+@dataclass(frozen=True, kw_only=True)
+class SemanticIdsReport(TrainingReport):
     """What a job did.
 
     Attributes:
-        folder: the quantiser it wrote; the ids lie beside it in `semantic_ids.parquet`.
+        folder: the quantiser; the ids lie beside it in `semantic_ids.parquet`.
         items: how many got an id.
         metrics: `explained` 1 - reconstruction error / variance, of the items held out; `used/<level>` share of a
             codebook that is used; `collisions` share of items whose codes another item has too; `longest_collision`
             items that share one.
     """
 
-    folder: Path
     items: int
-    steps: int = 0
-    best_step: int = 0
-    loss: float | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    steps_per_second: float = 0.0
 
-    def __str__(self) -> str:
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in self.metrics.items())
-        return (
-            f"{self.items} items, {self.steps} steps in {self.seconds:.0f} s; kept step {self.best_step}: {figures}; "
-            f"written to {self.folder}"
-        )
+    @property
+    def learned_from(self) -> str:
+        return f"{self.items} items"
 
 
 def pretrain_semantic_ids(
@@ -79,19 +68,13 @@ def pretrain_semantic_ids(
     ids, vectors = read_content(spec.content, show=show)
     torch.manual_seed(spec.seed)
     job = _Job(spec, vectors)
-    plan, out = Plan.of(spec, METRIC, job.steps), Path(spec.out)
-    with TrainingBar(spec.job, plan.steps, show=show) as bar:
-        progress = Trainer(job.module, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
+    out, progress = Path(spec.out), train(job, spec, METRIC, resume=resume, until=until, show=show)
     codes = job.codes()
     report = SemanticIdsReport(
         folder=out / QUANTISER,
         items=len(ids),
-        steps=progress.step,
-        best_step=progress.best_step,
-        loss=progress.loss,
         metrics={**job.evaluate(), **figures_of(codes, spec.size)},
-        seconds=progress.seconds,
-        steps_per_second=progress.step / max(progress.seconds, 1e-9),
+        **outcome(progress),
     )
     if Processes(job.device).main:
         save_quantiser(job.module.cpu().eval(), report.folder, spec, report)
@@ -132,12 +115,9 @@ class _Job:
         self.module.start_from(self._vectors[torch.from_numpy(start)], torch.Generator().manual_seed(spec.seed))
 
     @property
-    def steps(self) -> int | None:
-        """How many the spec asks for; None where it gives minutes."""
-        if self._spec.epochs is None:
-            return self._spec.steps
-        share = self._batches.batch_size * self._processes.count
-        return max(1, math.ceil(self._spec.epochs * self._batches.rows / share))
+    def lap(self) -> float:
+        """Batches after which every row has come once."""
+        return self._batches.lap
 
     def loss_of(self, batch: int) -> Tensor:
         """Reconstruction and commitment of batch number `batch`; entries that died are revived on the way."""

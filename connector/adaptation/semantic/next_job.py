@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from connector.adaptation.bar import TrainingBar
 from connector.adaptation.processes import Processes, choose_device
 from connector.adaptation.semantic.saving import save_module
 from connector.adaptation.semantic.spec import NextSemanticIdSpec
 from connector.adaptation.sequences.data import Histories, Windows, padded, read_histories
-from connector.adaptation.sequences.report import SequenceReport, counts, write_card
-from connector.adaptation.trainer import Plan, Trainer
+from connector.adaptation.sequences.report import SequenceReport, write_card
+from connector.adaptation.sequences.running import report_of
+from connector.adaptation.training import train
 from connector.errors import CatalogueError
 from connector.evaluation.ranking import Scorer, evaluate
 from connector.evaluation.splits import Split
@@ -53,24 +52,8 @@ def pretrain_next_semantic_id(
     trie = IdTrie(read_ids(Path(spec.ids), histories.items))
     torch.manual_seed(spec.seed)
     job = _Job(spec, histories, trie)
-    plan, out = Plan.of(spec, METRIC, job.steps), Path(spec.out)
-    with TrainingBar(spec.job, plan.steps, show=show) as bar:
-        progress = Trainer(job.module, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
-    metrics = job.evaluate()
-    if histories.test is not None:
-        figures = evaluate(job.scorer(histories.test), histories.test).means()
-        metrics |= {f"test/{name}": value for name, value in figures.items()}
-    report = SequenceReport(
-        folder=out / MODEL,
-        **counts(histories),
-        skipped=dict(histories.skipped),
-        steps=progress.step,
-        best_step=progress.best_step,
-        loss=progress.loss,
-        metrics=metrics,
-        seconds=progress.seconds,
-        steps_per_second=progress.step / max(progress.seconds, 1e-9),
-    )
+    progress = train(job, spec, METRIC, resume=resume, until=until, show=show)
+    report = report_of(job, histories, progress, Path(spec.out) / MODEL)
     if Processes(job.device).main:
         record = {"modality": "semantic_id", "shape": asdict(job.module.shape), "sizes": list(trie.sizes)}
         card = write_card(spec, report, "Next semantic id", WHAT, USE)
@@ -128,11 +111,9 @@ class _Job:
         self._windows = Windows(histories.learned, spec.longest + 1, spec.batch_size, spec.seed)
 
     @property
-    def steps(self) -> int | None:
-        """How many the spec asks for; None where it gives minutes."""
-        if self._spec.epochs is None:
-            return self._spec.steps
-        return math.ceil(self._windows.steps(self._spec.epochs) / Processes(self.device).count)
+    def lap(self) -> float:
+        """Batches after which every row has come once."""
+        return self._windows.lap
 
     def loss_of(self, batch: int) -> Tensor:
         """Loss of batch number `batch`."""

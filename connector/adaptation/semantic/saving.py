@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from connector.adaptation.report import figure_rows
 from connector.adaptation.semantic.spec import SemanticIdsSpec
 from encoders.errors import EncoderLoadError
 from encoders.files import new_folder
@@ -33,7 +34,6 @@ def save_module(module: nn.Module, folder: Path, record: dict[str, Any], dtype: 
 
 def save_quantiser(module: Quantiser, folder: Path, spec: SemanticIdsSpec, report: SemanticIdsReport) -> None:
     """Write a quantiser and its card."""
-    figures = "\n".join(f"| {name} | {value:.3f} |" for name, value in report.metrics.items())
     card = f"""# Semantic ids
 
 A residual-quantised autoencoder: {spec.levels} codes of {spec.size} for each item; a last one tells apart items whose
@@ -51,7 +51,7 @@ Reconstruction is of the items held out, codes are of all.
 
 | figure | value |
 |---|---|
-{figures}
+{figure_rows(report.metrics)}
 """
     save_module(module, folder, {"modality": "quantiser", "codes": asdict(module.codes)}, spec.weights, card)
 

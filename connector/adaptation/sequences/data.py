@@ -107,9 +107,10 @@ class Windows:
         self._turns = np.repeat(np.arange(len(histories)), turns)
         self._batches = MixedBatches([np.arange(len(self._turns))], [None], batch_size, seed)
 
-    def steps(self, epochs: float) -> int:
-        """Batches in so many laps."""
-        return max(1, math.ceil(epochs * self._batches.rows / self._batches.batch_size))
+    @property
+    def lap(self) -> float:
+        """Batches after which every one of them has come once."""
+        return self._batches.lap
 
     def batch(self, number: int) -> NDArray[np.int64]:
         """Item numbers + 1 of batch `number`, padded with 0 on the left → int64 [batch, longest]."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from connector.adaptation.processes import Processes, choose_device
+from connector.adaptation.losses import Scale
+from connector.adaptation.processes import choose_device
 from connector.adaptation.sequences.data import Histories, Windows, read_histories
 from connector.adaptation.sequences.losses import masked_item_loss, next_item_loss
 from connector.adaptation.sequences.report import SequenceReport
-from connector.adaptation.sequences.running import HIGHEST_SCALE, run, user_scorer
+from connector.adaptation.sequences.running import run, user_scorer
 from connector.adaptation.sequences.spec import MaskedItemSpec, NextItemSpec
 from connector.evaluation.ranking import Scorer, evaluate
 from connector.evaluation.splits import Split
@@ -59,24 +58,20 @@ class _Job:
         shape = Shape(spec.hidden, spec.layers, spec.heads, longest, spec.dropout, causal=causal, first_norm=causal)
         self.tower = SequenceTower(histories.items, shape, normalize=spec.normalize)
         self._windows = Windows(histories.learned, spec.longest + 1, spec.batch_size, spec.seed)
-        self._log_scale = nn.Parameter(
-            torch.tensor(math.log(1 / spec.temperature) if spec.normalize else 0.0), requires_grad=spec.normalize
-        )
-        self.module = nn.ModuleDict({"tower": self.tower, "head": nn.ParameterDict({"log_scale": self._log_scale})})
+        self._scale = Scale(spec.temperature if spec.normalize else 1.0, learned=spec.normalize)
+        self.module = nn.ModuleDict({"tower": self.tower, "head": self._scale})
         self.module.to(self.device)
 
     @property
-    def steps(self) -> int | None:
-        """How many the spec asks for; None where it gives minutes."""
-        if self._spec.epochs is None:
-            return self._spec.steps
-        return math.ceil(self._windows.steps(self._spec.epochs) / Processes(self.device).count)
+    def lap(self) -> float:
+        """Batches after which every row has come once."""
+        return self._windows.lap
 
     def loss_of(self, batch: int) -> Tensor:
         """Loss of batch number `batch`."""
         spec = self._spec
         windows = torch.from_numpy(self._windows.batch(batch)).to(self.device)
-        scale = self._log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp()
+        scale = self._scale()
         if isinstance(spec, NextItemSpec):
             return next_item_loss(self.tower, windows, scale)
         generator = torch.Generator().manual_seed(spec.seed * 1_000_003 + batch)

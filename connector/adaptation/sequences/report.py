@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from connector.adaptation.report import TrainingReport, figure_rows
 from connector.adaptation.sequences.data import Histories
 from connector.adaptation.sequences.spec import HistorySpec
 
 
-@dataclass(frozen=True)
-class SequenceReport:
+@dataclass(frozen=True, kw_only=True)
+class SequenceReport(TrainingReport):
     """What a job did.
 
     Attributes:
-        folder: the tower folder it wrote.
         users, items, interactions: learned from.
-        skipped: reason → interactions that could not be used.
-        steps: done in all, over every run of the job.
-        best_step: the step whose state was kept.
         metrics: validation figures of the kept state; those named `test/…` where the spec holds a test part out.
-        steps_per_second: of training, evaluation aside.
     """
 
-    folder: Path
     users: int
     items: int
     interactions: int
-    skipped: dict[str, int] = field(default_factory=dict)
-    steps: int = 0
-    best_step: int = 0
-    loss: float | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    steps_per_second: float = 0.0
 
-    def __str__(self) -> str:
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in self.metrics.items())
-        return (
-            f"{self.interactions} interactions of {self.users} users with {self.items} items "
-            f"({sum(self.skipped.values())} skipped), {self.steps} steps in {self.seconds:.0f} s; "
-            f"kept step {self.best_step}: {figures}; written to {self.folder}"
-        )
+    @property
+    def learned_from(self) -> str:
+        return f"{self.interactions} interactions of {self.users} users with {self.items} items"
 
 
 def write_card(spec: HistorySpec, report: SequenceReport, title: str, what: str, use: str) -> str:
     """Markdown; names files without their folders."""
-    figures = "\n".join(f"| {name} | {value:.3f} |" for name, value in report.metrics.items())
     source = spec.interactions
     kept = f", `{source.value}` at least {source.at_least:g}" if source.value else ""
     return f"""# {title}
@@ -69,7 +52,7 @@ kept state was chosen.
 
 | figure | value |
 |---|---|
-{figures}
+{figure_rows(report.metrics)}
 """
 
 

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from connector.adaptation.bar import TrainingBar
 from connector.adaptation.processes import Processes
+from connector.adaptation.report import outcome
 from connector.adaptation.sequences.data import Histories, padded
 from connector.adaptation.sequences.report import SequenceReport, counts, write_card
 from connector.adaptation.sequences.spec import HistorySpec
-from connector.adaptation.trainer import Plan, Trainer
+from connector.adaptation.training import TrainingJob, train
 from connector.evaluation.ranking import Scorer, evaluate
 from connector.evaluation.splits import Split
 
 if TYPE_CHECKING:
+    from connector.adaptation.checkpoint import Progress
     from connector.evaluation.interactions import History
     from encoders.towers.content import ContentTower
     from encoders.towers.sequence import SequenceTower
@@ -27,31 +27,23 @@ if TYPE_CHECKING:
 TOWER = "tower"
 ITEMS = "items.parquet"
 METRIC = "ndcg@20"
-HIGHEST_SCALE = 100.0
 
 
-class SequenceJob(Protocol):
-    """Batches, loss and evaluation of one run.
+class RankingJob(TrainingJob, Protocol):
+    """A job that ranks the items for a user."""
+
+    def scorer(self, split: Split) -> Scorer:
+        """Scores of all items for the users of a split, by the training part of it."""
+
+
+class SequenceJob(RankingJob, Protocol):
+    """A job that ends in a sequence encoder.
 
     Attributes:
         tower: the encoder that is written.
-        module: everything that is learned.
     """
 
     tower: Any
-    device: torch.device
-
-    @property
-    def module(self) -> nn.Module: ...
-
-    @property
-    def steps(self) -> int | None: ...
-
-    def loss_of(self, batch: int) -> Tensor: ...
-
-    def evaluate(self) -> dict[str, float]: ...
-
-    def scorer(self, split: Split) -> Scorer: ...
 
 
 def run(
@@ -72,30 +64,29 @@ def run(
         title, what, use: of the card.
         resume, until, show: as the jobs' own functions take them.
     """
-    plan, out = Plan.of(spec, METRIC, job.steps), Path(spec.out)
-    with TrainingBar(spec.job, plan.steps, show=show) as bar:
-        progress = Trainer(job.module, job.loss_of, job.evaluate, plan, out, bar.notice).run(resume=resume, until=until)
-    metrics = job.evaluate()
-    if histories.test is not None:
-        figures = evaluate(job.scorer(histories.test), histories.test).means()
-        metrics |= {f"test/{name}": value for name, value in figures.items()}
-    report = SequenceReport(
-        folder=out / TOWER,
-        **counts(histories),
-        skipped=dict(histories.skipped),
-        steps=progress.step,
-        best_step=progress.best_step,
-        loss=progress.loss,
-        metrics=metrics,
-        seconds=progress.seconds,
-        steps_per_second=progress.step / max(progress.seconds, 1e-9),
-    )
+    out, progress = Path(spec.out), train(job, spec, METRIC, resume=resume, until=until, show=show)
+    report = report_of(job, histories, progress, out / TOWER)
     if Processes(job.device).main:
         tower = job.tower.cpu().eval()
         tower.save(report.folder, dtype=spec.weights, card=write_card(spec, report, title, what, use))
         with torch.no_grad():
             write_item_vectors(out / ITEMS, tower.items, tower.item_vectors().numpy())
     return report
+
+
+def report_of(job: RankingJob, histories: Histories, progress: Progress, folder: Path) -> SequenceReport:
+    """What a trained job did, its figures on the test part among them, where there is one."""
+    metrics = job.evaluate()
+    if histories.test is not None:
+        figures = evaluate(job.scorer(histories.test), histories.test).means()
+        metrics |= {f"test/{name}": value for name, value in figures.items()}
+    return SequenceReport(
+        folder=folder,
+        **counts(histories),
+        skipped=dict(histories.skipped),
+        metrics=metrics,
+        **outcome(progress),
+    )
 
 
 def user_scorer(tower: SequenceTower | ContentTower, histories: list[History]) -> Scorer:

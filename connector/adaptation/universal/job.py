@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from connector.adaptation.processes import Processes, choose_device
+from connector.adaptation.processes import choose_device
 from connector.adaptation.semantic.content import read_content
 from connector.adaptation.sequences.data import Histories, Windows, histories_of
 from connector.adaptation.sequences.report import SequenceReport
@@ -122,11 +121,9 @@ class _Job:
         return self.tower
 
     @property
-    def steps(self) -> int | None:
-        """How many the spec asks for; None where it gives minutes."""
-        if self._spec.epochs is None:
-            return self._spec.steps
-        return math.ceil(self._windows.steps(self._spec.epochs) / Processes(self.device).count)
+    def lap(self) -> float:
+        """Batches after which every row has come once."""
+        return self._windows.lap
 
     def loss_of(self, batch: int) -> Tensor:
         """Loss of batch number `batch`."""

@@ -173,7 +173,7 @@ def test_factors_are_those_of_the_cosines_between_items() -> None:
 def test_pairs_are_of_one_history_and_near_each_other() -> None:
     histories = [np.arange(20), np.arange(100, 103), np.arange(1) + 500, np.arange(0)]
     pairs = CoInteractions(histories, window=3, longest=4, batch_size=7, seed=0)
-    assert pairs.steps(1) == 3
+    assert pairs.lap == 3
     seen = []
     for number in range(12):
         first, second = pairs.item_item(number)

@@ -140,7 +140,7 @@ def test_windows_are_a_function_of_seed_and_number() -> None:
     assert np.array_equal(windows.batch(7), Windows(histories, 5, 4, seed=0).batch(7))
     assert not np.array_equal(windows.batch(7), Windows(histories, 5, 4, seed=1).batch(7))
     # Four windows of the long history and one of the short; none of those that have no next item.
-    assert windows.steps(1) == 2
+    assert windows.lap == 5 / 4
     for number in range(10):
         for row in windows.batch(number):
             steps = row[row > 0]
