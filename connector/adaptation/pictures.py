@@ -55,12 +55,15 @@ class PictureFile:
 def write_pictures(path: Path, batches: Iterator[NDArray[Any]], shape: tuple[int, ...], dtype: type = np.uint8) -> None:
     """Write batches [n, *shape]; other processes may write the same file."""
     schema = pa.schema([(COLUMN, pa.binary(_size(shape, dtype)))])
-    with new_file(path) as temporary:
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for batch in batches:
-                flat = pa.py_buffer(np.ascontiguousarray(batch))
-                column = pa.FixedSizeBinaryArray.from_buffers(schema.field(0).type, len(batch), [None, flat])
-                writer.write_batch(pa.record_batch([column], schema=schema))
+    with (
+        new_file(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        for batch in batches:
+            flat = pa.py_buffer(np.ascontiguousarray(batch))
+            column = pa.FixedSizeBinaryArray.from_buffers(schema.field(0).type, len(batch), [None, flat])
+            writer.write_batch(pa.record_batch([column], schema=schema))
 
 
 def _size(shape: tuple[int, ...], dtype: type) -> int:
