@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from encoders.errors import EncoderLoadError
 from encoders.files import new_folder
 from encoders.media.audio_preprocessing import AudioPreprocessing, preprocessing_of
 from encoders.media.spectrogram import Spectrogram
 from encoders.towers.audio_backbones import FAMILIES, Family, load_audio_backbone, pool
+from encoders.towers.backbone import BackboneTower
 from encoders.towers.base import Batch, Description, Served, shared_space
 from encoders.towers.folder import read_config
 from encoders.towers.saving import (
@@ -30,7 +30,7 @@ from encoders.towers.saving import (
 SMALL_RATE, SMALL_HOP, SMALL_MELS, SMALL_SECONDS = 16_000, 160, 64, 10
 
 
-class AudioTower(nn.Module):
+class AudioTower(BackboneTower):
     """Sounds to unit vectors.
 
     Args:
@@ -54,16 +54,12 @@ class AudioTower(nn.Module):
         normalize: bool = True,
         aligned_with: tuple[str, ...] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, projection=projection, normalize=normalize, aligned_with=aligned_with)
         if family not in FAMILIES:
             raise EncoderLoadError(f"audio tower: family {family!r} is unknown; use one of {', '.join(FAMILIES)}")
-        self.backbone: Any = backbone
-        self.projection = projection
         self.preprocessing = preprocessing
         self.family: Family = family
         self.pooling = pooling
-        self.normalize = normalize
-        self.aligned_with = tuple(aligned_with)
 
     @classmethod
     def small(
@@ -110,14 +106,9 @@ class AudioTower(nn.Module):
             aligned_with=aligned_with,
         )
 
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        if self.projection is not None:
-            return self.projection.out_features
-        device = next(self.parameters()).device
-        with torch.no_grad():
-            return int(self(*(value.to(device) for value in self._sample(1, 0).values())).shape[1])
+    def example(self) -> tuple[Tensor, ...]:
+        """What the preprocessing makes of one short sound."""
+        return tuple(self._sample(1, 0).values())
 
     def forward(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """Waves float32 [n, samples] or features float32 [n, frames, mels] → float32 [n, dim].
@@ -125,10 +116,7 @@ class AudioTower(nn.Module):
         Args:
             mask: int64, 1 where samples or frames are real; where the preprocessing gives one.
         """
-        pooled = self.pool(values, mask)
-        if self.projection is not None:
-            pooled = self.projection(pooled)
-        return functional.normalize(pooled, dim=-1) if self.normalize else pooled
+        return self.finish(self.pool(values, mask))
 
     def pool(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pooled states [n, hidden], before projection and normalisation."""
@@ -160,7 +148,7 @@ class AudioTower(nn.Module):
         ).eval()
         try:
             with torch.no_grad():
-                tower(*tower._sample(1, 0).values())
+                tower(*tower.example())
         except Exception as error:
             raise EncoderLoadError(
                 f"{folder}: a {config.model_type} model does not take what its preprocessing gives "

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from encoders.errors import EncoderLoadError
 from encoders.files import new_folder, write_json
 from encoders.media.preprocessing import ImagePreprocessing
+from encoders.towers.backbone import BackboneTower
 from encoders.towers.base import Batch, Description, Served, shared_space
 from encoders.towers.folder import load_backbone, read_config
 from encoders.towers.saving import Precision, load_projection, read_record, save_backbone, save_projection, write_record
@@ -20,7 +20,7 @@ Pooling = Literal["cls", "mean", "pooler", "projection"]
 POOLINGS: tuple[str, ...] = ("cls", "mean", "pooler", "projection")
 
 
-class ImageTower(nn.Module):
+class ImageTower(BackboneTower):
     """Pictures to unit vectors.
 
     Args:
@@ -43,36 +43,24 @@ class ImageTower(nn.Module):
         normalize: bool = True,
         aligned_with: tuple[str, ...] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, projection=projection, normalize=normalize, aligned_with=aligned_with)
         if pooling not in POOLINGS:
             raise EncoderLoadError(f"image tower: pooling {pooling!r} is unknown; use one of {', '.join(POOLINGS)}")
-        self.backbone: Any = backbone
-        self.projection = projection
         self.preprocessing = preprocessing
         self.pooling: Pooling = pooling
-        self.normalize = normalize
-        self.aligned_with = tuple(aligned_with)
 
     @property
     def image_size(self) -> int:
         """Height and width of `pixel_values`."""
         return self.preprocessing.image_size
 
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        if self.projection is not None:
-            return self.projection.out_features
-        device = next(self.parameters()).device
-        with torch.no_grad():
-            return int(self(torch.zeros(1, 3, self.image_size, self.image_size, device=device)).shape[1])
+    def example(self) -> tuple[Tensor, ...]:
+        """`pixel_values` of one picture."""
+        return (torch.zeros(1, 3, self.image_size, self.image_size),)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """float32 [n, 3, H, W] → float32 [n, dim]."""
-        pooled = self.pool(pixel_values)
-        if self.projection is not None:
-            pooled = self.projection(pooled)
-        return functional.normalize(pooled, dim=-1) if self.normalize else pooled
+        return self.finish(self.pool(pixel_values))
 
     def pool(self, pixel_values: Tensor) -> Tensor:
         """float32 [n, 3, H, W] → pooled states [n, hidden], before projection and normalisation."""
@@ -113,7 +101,7 @@ class ImageTower(nn.Module):
         ).eval()
         try:
             with torch.no_grad():
-                tower(torch.zeros(1, 3, tower.image_size, tower.image_size))
+                tower(*tower.example())
         except Exception as error:
             raise EncoderLoadError(
                 f"{folder}: a {config.model_type} model does not take pictures of {tower.image_size} pixels with "

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from encoders.errors import EncoderLoadError
 from encoders.files import new_folder, write_json
 from encoders.media.preprocessing import ImagePreprocessing
 from encoders.media.video import VideoPreprocessing
+from encoders.towers.backbone import BackboneTower
 from encoders.towers.base import Batch, Description, Served, shared_space
 from encoders.towers.folder import load_backbone, read_config
 from encoders.towers.image import ImageTower
@@ -22,7 +22,7 @@ Kind = Literal["frames", "videomae", "xclip"]
 FRAMES = 8
 
 
-class VideoTower(nn.Module):
+class VideoTower(BackboneTower):
     """Films to unit vectors.
 
     Args:
@@ -44,13 +44,9 @@ class VideoTower(nn.Module):
         normalize: bool = True,
         aligned_with: tuple[str, ...] = (),
     ) -> None:
-        super().__init__()
-        self.backbone: Any = backbone
-        self.projection = projection
+        super().__init__(backbone, projection=projection, normalize=normalize, aligned_with=aligned_with)
         self.preprocessing = preprocessing
         self.kind: Kind = kind
-        self.normalize = normalize
-        self.aligned_with = tuple(aligned_with)
 
     @classmethod
     def of_frames(cls, image: ImageTower, frames: int = FRAMES) -> VideoTower:
@@ -58,24 +54,14 @@ class VideoTower(nn.Module):
         preprocessing = VideoPreprocessing(frames, image.preprocessing)
         return cls(image, preprocessing, normalize=image.normalize, aligned_with=image.aligned_with)
 
-    @property
-    def dimension(self) -> int:
-        """Length of a vector."""
-        if self.projection is not None:
-            return self.projection.out_features
-        if self.kind == "frames":
-            return int(self.backbone.dimension)
+    def example(self) -> tuple[Tensor, ...]:
+        """`pixel_values` of one film."""
         size = self.preprocessing.picture.image_size
-        device = next(self.parameters()).device
-        with torch.no_grad():
-            return int(self(torch.zeros(1, self.preprocessing.frames, 3, size, size, device=device)).shape[1])
+        return (torch.zeros(1, self.preprocessing.frames, 3, size, size),)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """float32 [n, frames, 3, H, W] → float32 [n, dim]."""
-        pooled = self.pool(pixel_values)
-        if self.projection is not None:
-            pooled = self.projection(pooled)
-        return functional.normalize(pooled, dim=-1) if self.normalize else pooled
+        return self.finish(self.pool(pixel_values))
 
     def pool(self, pixel_values: Tensor) -> Tensor:
         """Pooled states [n, hidden], before projection and normalisation."""
