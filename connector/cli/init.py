@@ -46,7 +46,6 @@ def register(app: typer.Typer) -> None:
         )
         shape = written.shape
         if as_json:
-            spaces = ([f"{shape.entity}_text"] if shape.text else []) + list(shape.image_spaces().values())
             print_json(
                 {
                     "folder": written.folder,
@@ -54,7 +53,7 @@ def register(app: typer.Typer) -> None:
                     "project": shape.project,
                     "entity": shape.entity,
                     "key": shape.key.name,
-                    "spaces": spaces,
+                    "spaces": shape.spaces(),
                     "renamed": shape.renamed,
                     "left_out": shape.left_out,
                 }
@@ -63,7 +62,7 @@ def register(app: typer.Typer) -> None:
         typer.echo(f"{written.folder}: entity {shape.entity} by {shape.key.name}")
         if shape.text:
             typer.echo(f"  {shape.entity}_text   from {', '.join(shape.text)}")
-        for column, space in shape.image_spaces().items():
+        for column, space in shape.media_spaces().items():
             typer.echo(f"  {space}  from {column}")
         if shape.carried:
             typer.echo(f"  filters on   {', '.join(column.name for column in shape.carried)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,23 +13,22 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.types as pt
 
+from connector.scaffold.media import Medium, medium_of_bytes, medium_of_name
 from connector.scaffold.shape import FeastType
 
-Role = Literal["text", "image", "scalar", "category", "other"]
+Role = Literal["text", "image", "audio", "video", "scalar", "category", "other"]
 
 _TEXT_NAMES = (
     "title", "name", "headline", "caption", "description", "summary", "text", "body", "abstract", "overview", "plot",
     "synopsis", "about", "label", "subtitle",
 )  # fmt: skip
-_IMAGE_SUFFIX = re.compile(r"\.(jpe?g|png|webp|gif|bmp|tiff?)($|[?#])", re.IGNORECASE)
 _INTEGER = re.compile(r"[+-]?\d{1,18}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _BOOLEANS = {"true", "false"}
-_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
 
 MAX_CATEGORY_LENGTH = 64
 MAX_LABEL_LENGTH = 120
-IMAGE_SAMPLE = 24
+FILE_SAMPLE = 24
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,6 @@ def texts(cells: pa.Array) -> list[str]:
     """Non-null cells of a string column; bytes that are not UTF-8 are replaced."""
     raw = cells.cast(pa.large_binary()) if pt.is_large_string(cells.type) else cells.view(pa.binary())
     return [cell.decode("utf-8", "replace") for cell in raw.to_pylist() if cell is not None]
-
-
-def is_image(data: bytes) -> bool:
-    """Whether a file starts as a picture does."""
-    return data.startswith(_IMAGE_STARTS) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
 def middle(cells: pa.Array) -> float | None:
@@ -116,20 +111,20 @@ def _scalar_type(kind: pa.DataType) -> FeastType | None:
 
 
 def _binary(cells: pa.Array) -> Judged:
-    sample = [bytes(cell) for cell in cells.drop_null().slice(0, IMAGE_SAMPLE).to_pylist()]
+    sample = [bytes(cell) for cell in cells.drop_null().slice(0, FILE_SAMPLE).to_pylist()]
     if not sample:
         return Judged("other", reason="empty in the sample")
-    if sum(is_image(cell) for cell in sample) * 2 >= len(sample):
-        return Judged("image")
-    return Judged("other", reason="bytes that are not pictures")
+    medium = _most([medium_of_bytes(cell) for cell in sample])
+    return Judged(medium) if medium else Judged("other", reason="bytes that are no pictures, sounds or films")
 
 
 def _string(name: str, values: list[str]) -> Judged:
     filled = [value.strip() for value in values if value.strip()]
     if not filled:
         return Judged("other", reason="empty in the sample")
-    if sum(bool(_IMAGE_SUFFIX.search(value)) for value in filled) * 2 >= len(filled):
-        return Judged("image")
+    medium = _most([medium_of_name(value) for value in filled])
+    if medium:
+        return Judged(medium)
     written = _written_scalar(filled)
     if written is not None:
         return Judged("scalar", written)
@@ -147,6 +142,12 @@ def _string(name: str, values: list[str]) -> Judged:
     if length <= MAX_CATEGORY_LENGTH:
         return Judged("category", "String")
     return Judged("other", reason="long strings that are neither text nor categories")
+
+
+def _most(media: Sequence[Medium | None]) -> Medium | None:
+    """The medium of at least half of the cells."""
+    (medium, count), *_ = Counter(media).most_common()
+    return medium if count * 2 >= len(media) else None
 
 
 def _written_scalar(values: list[str]) -> FeastType | None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from connector.errors import CatalogueError
 from connector.ingest.catalogue import open_catalogue
 from connector.scaffold.columns import is_unique, judge, key_type, middle
+from connector.scaffold.media import MEDIA
 from connector.scaffold.shape import Column, Shape, identifier, is_field_name, unused
 from connector.suggest import suggestion
 
@@ -56,7 +57,7 @@ def infer_shape(source: Any, *, project: str, key: str | None = None, entity: st
         entity=entity_name,
         key=Column(join_key, kind, names.source(key_column)),
         text=text,
-        images=tuple(name for name, each in judged.items() if each.role == "image"),
+        media={name: each.role for name, each in judged.items() if each.role in MEDIA},
         carried=tuple(carried),
         content=tuple(columns.values()),
         left_out=left_out,

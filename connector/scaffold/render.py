@@ -10,10 +10,12 @@ import json
 import re
 from dataclasses import dataclass
 
+from connector.scaffold.media import MEDIA, Medium
 from connector.scaffold.shape import Column, Shape, identifier
 
 MILVUS_LITE = "data/milvus.db"
 MODEL_REPOSITORY = "triton_models"
+_PLURALS: dict[Medium, str] = {"image": "pictures", "audio": "sounds", "video": "films"}
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,8 @@ def features_py(shape: Shape) -> str:
     key_type = {"String": "STRING", "Int64": "INT64"}[shape.key.dtype]
     feast_types = f"from feast.types import {', '.join(types)}\n" if types else ""
     fields = " Field," if types else ""
-    constants = ['TEXT = default_contract("text")'] if shape.text else []
-    if shape.images:
-        constants.append('IMAGE = default_contract("image")')
-        if not shape.text:
-            constants.insert(0, 'TEXT = default_contract("text")')
+    encoders = ["text", *(medium for medium in MEDIA if medium in shape.media.values())]
+    constants = [f'{encoder.upper()} = default_contract("{encoder}")' for encoder in encoders]
     parts = [
         f'''\
 """What is stored about each {shape.entity}, and how it can be searched: plain Feast, applied by `feast apply` too."""
@@ -135,11 +134,12 @@ from encoders import default_contract
             f"\n{views[-1]} = embedding_view(\n    {_py(f'{shape.entity}_text')},\n    entity={entity},\n"
             f"    contract=TEXT,\n    inputs={_list(shape.text)}{carried},\n)\n"
         )
-    for column, space in shape.image_spaces().items():
+    for column, space in shape.media_spaces().items():
+        medium = shape.media[column]
         views.append(space)
         parts.append(
-            f"\n# The text encoder is aligned with the image encoder, so words find pictures too.\n"
-            f"{space} = embedding_view(\n    {_py(space)},\n    entity={entity},\n    contract=IMAGE,\n"
+            f"\n# The text encoder is aligned with the {medium} encoder, so words find {_PLURALS[medium]} too.\n"
+            f"{space} = embedding_view(\n    {_py(space)},\n    entity={entity},\n    contract={medium.upper()},\n"
             f"    inputs={_py(column)},\n    queries=[TEXT]{carried},\n)\n"
         )
     if shape.content:
@@ -156,7 +156,7 @@ def feastignore(endpoints: Endpoints) -> str:
 
 
 def readme(shape: Shape) -> str:
-    spaces = [*([f"{shape.entity}_text"] if shape.text else []), *shape.image_spaces().values()]
+    spaces = shape.spaces()
     renames = "".join(f" \\\n  --map {_shell(f'{name}={column}')}" for name, column in sorted(shape.renamed.items()))
     where = f" --where {_shell(_example_filter(shape, ticks=False))}" if shape.carried else ""
     left_out = "".join(f"- {json.dumps(name)}: {reason}\n" for name, reason in shape.left_out.items())

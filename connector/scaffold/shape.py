@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from connector.errors import ConfigurationError
+from connector.scaffold.media import Medium
 from connector.spaces import CREATED_TIMESTAMP, EVENT_TIMESTAMP, RESULT_COLUMNS
 
 FeastType = Literal["Bool", "Int32", "Int64", "Float32", "Float64", "String", "UnixTimestamp"]
@@ -45,10 +46,10 @@ class Shape:
 
     Attributes:
         project: Feast project.
-        entity: Feast entity; the spaces are called `<entity>_text`, `<entity>_image`.
+        entity: Feast entity; the spaces are called `<entity>_text`, `<entity>_image`, …
         key: join key.
         text: text columns, encoded together.
-        images: image columns, one space each.
+        media: column of pictures, sounds or films → which of them; one space each.
         carried: scalars beside every vector: returned by searches and open to filters.
         content: scalars of the content view: texts and the carried ones.
         left_out: columns that nothing was made of, with the reason.
@@ -58,15 +59,15 @@ class Shape:
     entity: str
     key: Column
     text: tuple[str, ...] = ()
-    images: tuple[str, ...] = ()
+    media: dict[str, Medium] = field(default_factory=dict)
     carried: tuple[Column, ...] = ()
     content: tuple[Column, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.text and not self.images:
+        if not self.text and not self.media:
             raise ConfigurationError(
-                "no text and no image column was found to make an embedding space of; "
+                "no column of text, pictures, sounds or films was found to make an embedding space of; "
                 "write features.py by hand after `connector init DIR` without a catalogue"
             )
 
@@ -75,15 +76,21 @@ class Shape:
         """Field name → catalogue column, where they differ: the `mapping` of an ingest."""
         return {each.name: each.column for each in (self.key, *self.carried, *self.content) if each.source}
 
-    def image_spaces(self) -> dict[str, str]:
-        """Image column → space name; the first is `<entity>_image`."""
+    def media_spaces(self, *wanted: Medium) -> dict[str, str]:
+        """Column → space name, of these media or of all; the first of each medium is `<entity>_<medium>`."""
         names: dict[str, str] = {}
         taken = {f"{self.entity}_text", f"{self.entity}_content"}
-        for position, column in enumerate(self.images):
-            wanted = f"{self.entity}_image" if position == 0 else f"{self.entity}_{identifier(column)}"
-            names[column] = unused(wanted, taken)
+        seen: set[Medium] = set()
+        for column, medium in self.media.items():
+            first = medium not in seen
+            names[column] = unused(f"{self.entity}_{medium if first else identifier(column)}", taken)
             taken.add(names[column])
-        return names
+            seen.add(medium)
+        return {column: name for column, name in names.items() if not wanted or self.media[column] in wanted}
+
+    def spaces(self) -> list[str]:
+        """Names of all spaces, that of the text first."""
+        return [*([f"{self.entity}_text"] if self.text else []), *self.media_spaces().values()]
 
 
 def generic_shop(project: str = "shop") -> Shape:
@@ -95,7 +102,7 @@ def generic_shop(project: str = "shop") -> Shape:
         entity="item",
         key=Column("item_id", "String"),
         text=("title", "description"),
-        images=("image",),
+        media={"image": "image"},
         carried=carried,
         content=(carried[0], Column("description", "String"), *carried[1:]),
     )

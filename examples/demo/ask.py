@@ -14,6 +14,7 @@ from connector.spaces import EmbeddingSpace
 from examples.demo.queries import Query
 
 K = 10
+FILES = {"image": "picture", "audio": "sound", "video": "film"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def ask_shop(connector: Connector, queries: Sequence[Query]) -> list[Answer]:
 def ask_catalogue(
     connector: Connector, table: pa.Table, key: str, spaces: Mapping[str, EmbeddingSpace]
 ) -> list[Answer]:
-    """On a catalogue whose answers are not known: items found by their own words and pictures, and by likeness."""
+    """On a catalogue whose answers are not known: items found by their own words and files, and by likeness."""
     answers: list[Answer] = []
     for row in table.to_pylist():
         for name, space in spaces.items():
@@ -67,7 +68,8 @@ def ask_catalogue(
             if space.contract.modality == "text":
                 answers.append(_search(connector, "words of an item", name, text=str(first)[:200]))
             elif isinstance(first, bytes):
-                answers.append(_search(connector, "picture of an item", name, image=first))
+                medium = space.contract.modality
+                answers.append(_search(connector, f"{FILES[medium]} of an item", name, **{medium: first}))
     for row in table.slice(0, 3).to_pylist():
         for name in spaces:
             answers.append(_search(connector, f"items like {row[key]}", name, item_id=row[key]))

@@ -106,7 +106,7 @@ def _ask(connector: Connector, table: pa.Table, shape: Shape, *, drawn: bool) ->
 
 
 def _shown(table: pa.Table, shape: Shape) -> dict[str, Mapping[str, Any]]:
-    pictures = list(shape.image_spaces())
+    pictures = list(shape.media_spaces("image"))
     shown: dict[str, Mapping[str, Any]] = {}
     for row in table.to_pylist():
         image = row.get(pictures[0]) if pictures else None

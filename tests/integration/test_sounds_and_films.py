@@ -18,6 +18,7 @@ import pytest
 from connector import Connector
 from connector.cli import run
 from connector.errors import QueryError
+from connector.scaffold import init_repository
 from examples.demo.sounds import captioned_sounds
 from tests.media_files import film
 from tests.ready_shop import FEATURE_STORE
@@ -106,6 +107,21 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Connector, 
 def commanded(shop: tuple[Connector, pa.Table]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads((shop[0].path.parent / "found.json").read_text())
     return found
+
+
+def test_a_repository_that_is_made_for_such_a_catalogue(shop: tuple[Connector, pa.Table], tmp_path: Path) -> None:
+    written = init_repository(tmp_path / "made", catalogue=shop[1])
+    (written.folder / "connector.yaml").write_text("triton: {mode: process}\n")
+    with Connector(written.folder) as connector:
+        assert connector.apply().problems == []
+        assert set(connector.spaces()) == {"clip_audio", "clip_video"}
+        report = connector.ingest(shop[1].slice(8, 4), media_root=shop[0].path.parent / "media")
+        assert {name: view.written for name, view in report.views.items() if name != "clip_content"} == {
+            "clip_audio": 4,
+            "clip_video": 0,
+        }
+        found = connector.search("clip_audio", audio=shop[1]["audio"][11].as_py(), k=1)
+        assert found["clip_id"].to_pylist() == ["c11"]
 
 
 def test_every_bad_row_is_a_dead_letter_with_its_reason(shop: tuple[Connector, pa.Table]) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from connector.errors import CatalogueError, ConfigurationError
 from connector.scaffold.infer import infer_shape
+from connector.scaffold.media import medium_of_bytes
 
 
 def picture(colour: str = "red") -> bytes:
@@ -40,8 +41,8 @@ def test_a_usual_catalogue() -> None:
     shape = infer_shape(goods(), project="p")
     assert (shape.entity, shape.key.name, shape.key.dtype) == ("product", "product_id", "String")
     assert shape.text == ("name", "description")
-    assert shape.images == ("image",)
-    assert shape.image_spaces() == {"image": "product_image"}
+    assert shape.media == {"image": "image"}
+    assert shape.media_spaces() == {"image": "product_image"}
     assert {column.name: column.dtype for column in shape.carried} == {
         "name": "String",
         "colour": "String",
@@ -61,7 +62,7 @@ def test_numbers_written_out_as_in_csv(tmp_path: Path) -> None:
     )
     shape = infer_shape(file, project="p")
     assert shape.key.name == "sku"
-    assert shape.images == ("picture",)
+    assert shape.media == {"picture": "image"}
     types = {column.name: column.dtype for column in shape.carried}
     assert types == {"title": "String", "price": "Float64", "kids": "Bool", "day": "UnixTimestamp", "zip": "String"}
 
@@ -92,7 +93,7 @@ def test_no_key(table: pa.Table, key: str | None, message: str) -> None:
 
 
 def test_nothing_to_encode() -> None:
-    with pytest.raises(ConfigurationError, match="no text and no image"):
+    with pytest.raises(ConfigurationError, match="no column of text, pictures, sounds or films"):
         infer_shape(pa.table({"item_id": ["a", "b"], "price": [1.0, 2.0]}), project="p")
 
 
@@ -139,4 +140,33 @@ def test_text_that_is_not_utf8_is_no_obstacle() -> None:
 
 def test_several_images_get_a_space_each() -> None:
     shape = infer_shape(goods(back=[picture()] * 8), project="p")
-    assert shape.image_spaces() == {"image": "product_image", "back": "product_back"}
+    assert shape.media_spaces() == {"image": "product_image", "back": "product_back"}
+
+
+def test_sounds_and_films_get_spaces_too() -> None:
+    sounds = [b"RIFF\x00\x00\x00\x00WAVEfmt "] * 7 + [b"garbage"]
+    more = {"preview": sounds, "trailer": [f"films/{n}.MP4?v=1" for n in range(8)], "theme": [b"fLaC\x00"] * 8}
+    shape = infer_shape(goods(**more), project="p")
+    assert shape.media == {"image": "image", "preview": "audio", "trailer": "video", "theme": "audio"}
+    assert shape.spaces() == ["product_text", "product_image", "product_audio", "product_video", "product_theme"]
+    assert shape.media_spaces("audio") == {"preview": "product_audio", "theme": "product_theme"}
+    assert shape.left_out == {}
+
+
+@pytest.mark.parametrize(
+    ("begins", "medium"),
+    [
+        (b"RIFF\x00\x00\x00\x00WEBPVP8 ", "image"),
+        (b"RIFF\x00\x00\x00\x00AVI LIST", "video"),
+        (b"RIFF\x00\x00\x00\x00rmid", None),
+        (b"FORM\x00\x00\x00\x00AIFFCOMM", "audio"),
+        (b"\x00\x00\x00\x20ftypisom", "video"),
+        (b"\x00\x00\x00\x20ftypM4A ", "audio"),
+        (b"\x1aE\xdf\xa3", "video"),
+        (b"ID3\x04", "audio"),
+        (b"", None),
+        (b"%PDF-1.7", None),
+    ],
+)
+def test_what_a_file_is_by_its_beginning(begins: bytes, medium: str | None) -> None:
+    assert medium_of_bytes(begins) == medium
