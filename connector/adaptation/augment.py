@@ -43,12 +43,14 @@ def augment(pictures: Tensor, size: int, how: Augmentation, generator: torch.Gen
     def column(values: Tensor) -> Tensor:
         return values.view(n, 1, 1, 1).to(image.device)
 
+    contrast = column(between(1 - how.contrast, 1 + how.contrast))
+    brightness = column(between(1 - how.brightness, 1 + how.brightness))
+    # Both at once and in place: on the CPU these are a good part of a step.
     centre = image.mean(dim=(1, 2, 3), keepdim=True)
-    image = (image - centre) * column(between(1 - how.contrast, 1 + how.contrast)) + centre
-    image = image * column(between(1 - how.brightness, 1 + how.brightness))
+    image.mul_(contrast * brightness).add_(centre * (1 - contrast) * brightness)
     if how.erase:
         image = _erase(image, how.erase, generator)
-    return image.clamp(0, 1)
+    return image.clamp_(0, 1)
 
 
 def _erase(image: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -59,4 +61,6 @@ def _erase(image: Tensor, probability: float, generator: torch.Generator) -> Ten
     start_y, start_x = (top * (1 - tall)).view(n, 1, 1), (left * (1 - wide)).view(n, 1, 1)
     inside = (y >= start_y) & (y < start_y + tall.view(n, 1, 1)) & (x >= start_x) & (x < start_x + wide.view(n, 1, 1))
     gone = inside & (chance < probability).view(n, 1, 1)
-    return image.masked_fill(gone.unsqueeze(1).to(image.device), 0.5)
+    grey = 0.5 * gone.unsqueeze(1).to(image.device, image.dtype)
+    # As masked_fill does, in a tenth of its time on the CPU.
+    return image.mul_(1 - 2 * grey).add_(grey)

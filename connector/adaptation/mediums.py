@@ -74,9 +74,8 @@ class PictureMedium:
         self._how, self._device = how, device
         self.shape: tuple[int, ...] = (self._side, self._side, 3)
         shape = (1, 3, 1, 1)
-        self._mean = torch.tensor(tower.preprocessing.mean, device=device).view(shape)
-        self._std = torch.tensor(tower.preprocessing.std, device=device).view(shape)
-        self._range = 255 * tower.preprocessing.scale
+        mean, std = torch.tensor(own.mean, device=device), torch.tensor(own.std, device=device)
+        self._factor, self._offset = (255 * own.scale / std).view(shape), (mean / std).view(shape)
 
     def decode(self, content: Any) -> NDArray[np.uint8]:
         """File bytes → uint8 [side, side, 3]."""
@@ -84,12 +83,12 @@ class PictureMedium:
 
     def inputs(self, rows: NDArray[Any], generator: torch.Generator | None) -> tuple[Tensor, ...]:
         """uint8 [n, side, side, 3] → `pixel_values` float32 [n, 3, H, W]; unchanged ones of the tower's own size."""
-        pictures = torch.from_numpy(rows).to(self._device).permute(0, 3, 1, 2).float() / 255
+        pictures = torch.from_numpy(rows).to(self._device).permute(0, 3, 1, 2).float().div_(255)
         if generator is not None:
             pictures = augment(pictures, self._side, self._how, generator)
         elif self._side != self._own_side:
             pictures = functional.interpolate(pictures, size=(self._own_side, self._own_side), mode="bilinear")
-        scaled = (pictures * self._range - self._mean) / self._std
+        scaled = pictures.mul_(self._factor).sub_(self._offset)
         return (scaled.contiguous(memory_format=torch.channels_last),)
 
 
