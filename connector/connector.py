@@ -182,6 +182,7 @@ class Connector:
         image: bytes | str | Path | None = None,
         audio: bytes | str | Path | None = None,
         video: bytes | str | Path | None = None,
+        history: Sequence[Key] | None = None,
         vector: ArrayLike | None = None,
         item_id: Key | None = None,
         k: int = 20,
@@ -193,14 +194,16 @@ class Connector:
     ) -> pa.Table:
         """The k items nearest to a query, best first.
 
-        One query is given: any of `text`, `image`, `audio` and `video`, or `vector`, or `item_id`. Given several, each
-        space takes the one of its own modality, else one it can be queried by. Several spaces are searched in parallel
-        and fused.
+        One query is given: any of `text`, `image`, `audio`, `video` and `history`, or `vector`, or `item_id`. Given
+        several, each space takes the one of its own modality, else one it can be queried by. Several spaces are
+        searched in parallel and fused.
 
         Args:
             spaces: a space, several, or spaces with their weights ≥ 0 (a weight of 0 leaves the space out).
             text: words to look for.
             image, audio, video: bytes of a file, or its path, of at most `ingest.max_media_bytes`.
+            history: keys of items that a user has had, oldest first, for spaces of a sequence encoder; none of them is
+                among the hits.
             vector: float [dimension], made under a contract that shares the spaces' own.
             item_id: key of a stored item; its stored vectors are the query, and it is not among the hits.
             k: 1 … 10,000.
@@ -230,6 +233,7 @@ class Connector:
             image=image,
             audio=audio,
             video=video,
+            history=history,
             vector=vector,
             item_id=item_id,
             k=k,

@@ -29,6 +29,9 @@ def register(app: typer.Typer) -> None:
         image: Annotated[Path | None, typer.Option("--image", "-i", help="Picture to look for.")] = None,
         audio: Annotated[Path | None, typer.Option("--audio", help="Sound to look for.")] = None,
         video: Annotated[Path | None, typer.Option("--video", help="Film to look for.")] = None,
+        history: Annotated[
+            list[str] | None, typer.Option(help="Key of an item that a user has had, oldest first; may repeat.")
+        ] = None,
         item: Annotated[
             str | None, typer.Option("--item", help="Key of a stored item to look for others like it.")
         ] = None,
@@ -46,7 +49,7 @@ def register(app: typer.Typer) -> None:
         repo: RepoOption = Path(),
         as_json: JsonOption = False,
     ) -> None:
-        """Search one space or several: by words, a picture, a sound, a film, a stored item or a vector."""
+        """Search one space or several: by words, a picture, a sound, a film, a history, a stored item or a vector."""
         weights = _weights(spaces)
         params = {name: _number(value) for name, value in pairs(param or [], "--param").items()}
         ready = None if vector is None else _vector(vector)
@@ -58,6 +61,7 @@ def register(app: typer.Typer) -> None:
                 image=image,
                 audio=audio,
                 video=video,
+                history=history or None,
                 vector=ready,
                 item_id=item,
                 k=k,

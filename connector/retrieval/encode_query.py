@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.errors import InvalidInputError, QueryError
-from connector.retrieval.query import Query
+from connector.retrieval.query import ARGUMENTS, Query
 from connector.spaces import EmbeddingSpace
 from encoders.base import Encoder
 from encoders.contract import EncoderContract, require_shared_space
@@ -21,7 +21,7 @@ EncoderFor = Callable[[EncoderContract], Encoder]
 def encode_query(
     query: Query, spaces: Sequence[EmbeddingSpace], encoder_for: EncoderFor, pool: Executor
 ) -> dict[str, NDArray[np.float32]]:
-    """Vectors of a text, image or vector query, by space: float32 [dimension] each.
+    """Vectors of a raw or vector query, by space: float32 [dimension] each.
 
     Each space takes the query of its own modality where that is given, else the one it can be queried by. Spaces that
     are queried by one contract share one encoding.
@@ -36,7 +36,7 @@ def encode_query(
     chosen = {space.name: choose_input(space, query.raw) for space in spaces}
     unused = set(query.raw) - {modality for _, used in chosen.values() for modality in used}
     if unused:
-        kind = sorted(unused)[0]
+        kind = ARGUMENTS.get(name := min(unused), name)
         raise QueryError(
             f"{kind}= would be left unused: {', '.join(chosen)} "
             f"{'takes' if len(chosen) == 1 else 'take'} the other input; add a {kind} space, or leave {kind}= out"
@@ -71,15 +71,16 @@ def choose_input(space: EmbeddingSpace, raw: dict[str, Any]) -> tuple[EncoderCon
             return contract, (contract.modality,)
     able: set[str] = {c.modality for c in space.queries if c.pooling != "external" and c.modality != "fused"}
     able |= {modality for modality, _ in space.parts} if space.contract.modality == "fused" else set()
-    ways = " or ".join([*(f"{modality}=" for modality in sorted(able)), "vector=", "item_id="])
-    raise QueryError(f"space {space.name} cannot be queried by {' or '.join(raw)}; use {ways}")
+    ways = " or ".join([*(f"{ARGUMENTS.get(each, each)}=" for each in sorted(able)), "vector=", "item_id="])
+    given = " or ".join(ARGUMENTS.get(modality, modality) for modality in raw)
+    raise QueryError(f"space {space.name} cannot be queried by {given}; use {ways}")
 
 
 def _encode(encoder: Encoder, contract: EncoderContract, item: Any) -> NDArray[np.float32]:
     try:
         vector = encoder.encode([item], "query")[0]
     except InvalidInputError as error:
-        what = "the query" if contract.modality == "fused" else contract.modality
+        what = "the query" if contract.modality == "fused" else ARGUMENTS.get(contract.modality, contract.modality)
         raise QueryError(f"{what} cannot be encoded: {error.reason}") from error
     return _checked(vector, contract)
 

@@ -15,6 +15,11 @@ from connector.errors import QueryError
 from connector.retrieval.fusion import FusionMethod, Key
 
 MAX_K = 10_000
+MAX_HISTORY = 10_000
+ARGUMENTS = {"sequence": "history"}
+"""Modality → argument of a search, where it is called otherwise."""
+
+Raw = str | bytes | list[str]
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Query:
 
     Attributes:
         weights: the spaces to search and what each weighs in the fusion, > 0.
-        raw: raw inputs by modality (`text`: str, `image`, `audio`, `video`: file bytes).
+        raw: raw inputs by modality (`text`: str, `image`, `audio`, `video`: file bytes, `sequence`: ids, oldest first).
         vector: float32 [dimension], or None.
         item: key of a stored item whose own vectors are the query, or None.
         k: hits wanted, 1 … 10,000.
@@ -34,7 +39,7 @@ class Query:
     """
 
     weights: dict[str, float]
-    raw: dict[str, str | bytes] = field(default_factory=dict)
+    raw: dict[str, Raw] = field(default_factory=dict)
     vector: NDArray[np.float32] | None = None
     item: Key | None = None
     k: int = 20
@@ -44,6 +49,11 @@ class Query:
     fields: tuple[str, ...] | None = None
     params: dict[str, Any] | None = None
 
+    @property
+    def known(self) -> tuple[Key, ...]:
+        """Items that the query is made of, and that its answer leaves out."""
+        return (self.item,) if self.item is not None else tuple(self.raw.get("sequence", ()))
+
 
 def build_query(
     spaces: str | Sequence[str] | Mapping[str, float],
@@ -52,6 +62,7 @@ def build_query(
     image: bytes | str | Path | None = None,
     audio: bytes | str | Path | None = None,
     video: bytes | str | Path | None = None,
+    history: Sequence[Key] | None = None,
     vector: ArrayLike | None = None,
     item_id: Key | None = None,
     k: int = 20,
@@ -68,17 +79,19 @@ def build_query(
     Raises:
         QueryError: names the argument and what it should be.
     """
-    raw: dict[str, str | bytes] = {}
+    raw: dict[str, Raw] = {}
     if text is not None:
         raw["text"] = _text(text, max_text_bytes)
     for modality, content in (("image", image), ("audio", audio), ("video", video)):
         if content is not None:
             raw[modality] = _media(modality, content, max_media_bytes)
+    if history is not None:
+        raw["sequence"] = _history(history)
     kinds = [name for name, given in (("vector", vector), ("item_id", item_id)) if given is not None]
     if len(kinds) + bool(raw) != 1:
-        given = [*raw, *kinds]
+        given = [*(ARGUMENTS.get(modality, modality) for modality in raw), *kinds]
         raise QueryError(
-            "give one query: text=, image=, audio= and/or video=, or vector=, or item_id=; "
+            "give one query: text=, image=, audio=, video= and/or history=, or vector=, or item_id=; "
             + (f"given together: {', '.join(given)}" if given else "none was given")
         )
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MAX_K:
@@ -130,6 +143,17 @@ def _text(text: str, limit: int) -> str:
     if size > limit:
         raise QueryError(f"text has {size} bytes, more than the {limit} of ingest.max_text_bytes")
     return text
+
+
+def _history(history: Sequence[Key]) -> list[str]:
+    if isinstance(history, str | bytes) or not isinstance(history, Sequence):
+        raise QueryError(f"history must be a list of item ids, oldest first, not {type(history).__name__}")
+    if not 0 < len(history) <= MAX_HISTORY:
+        raise QueryError(f"history must have from 1 to {MAX_HISTORY} items, not {len(history)}")
+    for item in history:
+        if isinstance(item, bool) or not isinstance(item, str | int):
+            raise QueryError(f"history holds {item!r}, which is no item id (text or whole number)")
+    return [str(item) for item in history]
 
 
 def _media(kind: str, content: bytes | str | Path, limit: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -64,10 +64,9 @@ class Searcher:
         _require_one_entity(chosen)
         for space in chosen:
             self.verify(space)
-        exclude: Key | None = None
+        known = {_as_key(item, chosen[0]) for item in query.known}
         if query.item is not None:
-            exclude = _as_key(query.item, chosen[0])
-            vectors = self._stored_vectors(exclude, chosen)
+            vectors = self._stored_vectors(_as_key(query.item, chosen[0]), chosen)
         else:
             vectors = encode_query(query, chosen, self._encoder_for, self._pool)
 
@@ -79,12 +78,12 @@ class Searcher:
             found = self._store.search(
                 space.collection,
                 vectors[space.name][np.newaxis, :],
-                min(wanted + (exclude is not None), STORE_LIMIT),
+                min(wanted + len(known), STORE_LIMIT),
                 where=filters[space.name],
                 columns=carried,
                 params=query.params,
             )
-            return space_hits(space, _without(found, space.join_key.name, exclude), carried)
+            return space_hits(space, _without(found, space.join_key.name, known), carried)
 
         if len(chosen) == 1:
             return single_result(ask(chosen[0]), query.k)
@@ -177,7 +176,7 @@ def _as_key(item: Key, space: EmbeddingSpace) -> Key:
     try:
         return int(item)
     except ValueError as error:
-        raise QueryError(f"item_id {item!r} is not a whole number, as the key {space.join_key.name} is") from error
+        raise QueryError(f"item {item!r} is not a whole number, as the key {space.join_key.name} is") from error
 
 
 def _key_table(space: EmbeddingSpace, keys: Sequence[Any]) -> pa.Table:
@@ -185,7 +184,8 @@ def _key_table(space: EmbeddingSpace, keys: Sequence[Any]) -> pa.Table:
     return pa.table({space.join_key.name: pa.array(keys, kind)})
 
 
-def _without(found: pa.Table, key: str, excluded: Key | None) -> pa.Table:
-    if excluded is None:
+def _without(found: pa.Table, key: str, known: Collection[Key]) -> pa.Table:
+    if not known:
         return found
-    return found.filter(pc.not_equal(found.column(key), pa.scalar(excluded, found.schema.field(key).type)))
+    keys = found.column(key)
+    return found.filter(pc.invert(pc.is_in(keys, pa.array(list(known), keys.type))))
