@@ -133,11 +133,15 @@ class MilvusVectorStore(VectorStore):
             ordered = self._opened().in_key_order
 
             def page(expression: str, wanted: list[str], limit: int) -> list[dict[str, Any]]:
-                # Strong: what is compared with the log must show every write that has returned anywhere.
-                found: list[dict[str, Any]] = self._query(
-                    known.physical, expression, wanted, "Strong", limit=limit, **ordered
-                )
-                return found
+                def ask(present: Known) -> list[dict[str, Any]]:
+                    # Strong: what is compared with the log must show every write that has returned anywhere.
+                    rows: list[dict[str, Any]] = self._query(
+                        present.physical, expression, wanted, "Strong", limit=limit, **ordered
+                    )
+                    return rows
+
+                # A page is asked for long after the one before it: the server may have gone and come back.
+                return self._with(known.name, ask)
 
             return scan_pages(known.spec, columns, self._expression(known.spec, where), batch_rows, page)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from connector.errors import StoreError, StoreUnavailableError
-from connector.stores import MilvusEndpoint, MilvusVectorStore
+from connector.stores import MilvusEndpoint, MilvusVectorStore, scan
 from connector.testing import MilvusServer
 from connector.testing.milvus_server import ENVIRONMENT_VARIABLE
 from connector.testing.rows import shop_rows, shop_spec, some_vectors
@@ -49,6 +49,28 @@ def test_a_server_that_is_killed(server: MilvusServer) -> None:
                 call()
             assert "\n" not in str(error.value)
             assert time.monotonic() - started < 30
+
+
+def test_a_scan_goes_on_when_the_collection_is_not_loaded_any_more(
+    milvus_server: MilvusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a restart of the server: every page asks for it to be loaded, and goes on after the last one's keys."""
+    monkeypatch.setattr(scan, "PAGE_BYTES", 64 * 1024)
+    spec = shop_spec("unloaded__v1")
+    keys = [f"k{number:03d}" for number in range(300)]
+    with MilvusVectorStore(milvus_server.uri) as store:
+        store.create(spec)
+        store.write(spec.name, shop_rows(keys, title=["x" * 500] * len(keys)))
+        client = store._opened().client
+        client.release_collection(spec.name)
+        found, pages = [], 0
+        for batch in store.scan(spec.name, ["item_id", "title"], batch_rows=len(keys)):
+            found += batch.column("item_id").to_pylist()
+            pages += 1
+            client.release_collection(spec.name)
+        assert found == keys
+        assert pages > 2
+        store.drop(spec.name)
 
 
 def test_a_refusal_is_one_line_and_leaves_no_traceback(
