@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -152,13 +151,7 @@ def require_run_id(run_id: str) -> None:
 
 def clean_dead_letters(folder: Path) -> int:
     """Remove what runs that died left behind → files removed. A live process keeps its own."""
-    removed = 0
-    for file in folder.glob(".*.tmp"):
-        owner = file.name.split(".")[-2]
-        if owner.isdecimal() and not psutil.pid_exists(int(owner)):
-            file.unlink(missing_ok=True)
-            removed += 1
-    return removed
+    return DurableFolder(folder).clean()
 
 
 def discard_letters(

@@ -70,6 +70,20 @@ class DurableFolder:
         with suppress(FileNotFoundError):
             self.filesystem.rm_file(self.path(name))
 
+    def clean(self) -> int:
+        """Remove what processes that died while writing left behind → files removed. A live process keeps its own."""
+        if not self.local:
+            return 0
+        import psutil
+
+        removed = 0
+        for file in Path(self.root).glob(".*.tmp"):
+            owner = file.name.rsplit(".", 2)[-2]
+            if not owner.isdecimal() or not psutil.pid_exists(int(owner)):
+                file.unlink(missing_ok=True)
+                removed += 1
+        return removed
+
     def move(self, name: str, to: str) -> None:
         """Rename a file, replacing another."""
         if self.local:

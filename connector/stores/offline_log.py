@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -97,17 +96,7 @@ class OfflineLog:
         if JOURNAL in self.files.names():
             with maintaining(self.files):
                 finish_compaction(self.files)
-        if not self._local or not Path(self._root).is_dir():
-            return 0
-        import psutil
-
-        removed = 0
-        for file in Path(self._root).glob(".*.tmp"):
-            owner = file.name.rsplit(".", 2)[-2]
-            if not owner.isdigit() or not psutil.pid_exists(int(owner)):
-                file.unlink(missing_ok=True)
-                removed += 1
-        return removed
+        return self.files.clean()
 
     def remove(self) -> None:
         """Remove the log, all of it."""

@@ -18,6 +18,7 @@ from connector.errors import QueryError, UnknownSpaceError
 from connector.ingest.dead_letters import discard_letters
 from connector.ingest.run_folder import RunFolder, unfinished_runs
 from connector.ingest.validate import key_hash
+from connector.stores.durable import DurableFolder
 from connector.stores.keys import KEY_TYPES
 from connector.stores.specs import scalar_type
 from connector.suggest import suggestion
@@ -65,6 +66,8 @@ def delete_entities(
     logs = [place.log.folder for place in found if place.log is not None]
     with _looked_at(logs) if dry_run else hold_runs(logs) as runs:
         if not dry_run:
+            for folder in (dead_letters, receipts):
+                DurableFolder(folder).clean()
             for run in runs:
                 run.add_deleted(frozenset(key_hash(key) for key in shown))
         for place in found:
