@@ -136,6 +136,13 @@ def clean_runs(log: str) -> int:
             if state is None or not state.resumable:
                 run.clear()
                 removed += 1
+    names = set(DurableFolder(f"{log.rstrip('/')}/{PROGRESS}").names())
+    for name in names:
+        run_name = name.removesuffix(".lock")
+        if run_name != name and run_name not in names:
+            # Of a run that died when all but its lock was gone: who takes it last removes it.
+            with suppress(Held, StoreError), RunFolder(log, run_name).held():
+                removed += 1
     return removed
 
 
