@@ -15,7 +15,7 @@ export HF_HUB_OFFLINE ?= 1
 help:
 	@echo "make demo [CATALOGUE=items.parquet [KEY=item_id]]   the whole path, on drawn goods or on your own catalogue"
 	@echo "make test                                           style, types and every test, on real servers"
-	@echo "make torture                                        the fault tests at fifty seeded points each; hours"
+	@echo "make torture                                        the fault tests at fifty seeded points each; two hours or more"
 	@echo "make bench [SUITE=search]                           speed, each figure beside its baseline"
 	@echo "make pretrain-defaults                              train the shipped encoders again"
 	@echo "make clean                                          remove what the above made, environments included"
