@@ -61,6 +61,4 @@ def _erase(image: Tensor, probability: float, generator: torch.Generator) -> Ten
     start_y, start_x = (top * (1 - tall)).view(n, 1, 1), (left * (1 - wide)).view(n, 1, 1)
     inside = (y >= start_y) & (y < start_y + tall.view(n, 1, 1)) & (x >= start_x) & (x < start_x + wide.view(n, 1, 1))
     gone = inside & (chance < probability).view(n, 1, 1)
-    grey = 0.5 * gone.unsqueeze(1).to(image.device, image.dtype)
-    # As masked_fill does, in a tenth of its time on the CPU.
-    return image.mul_(1 - 2 * grey).add_(grey)
+    return image.masked_fill_(gone.unsqueeze(1).to(image.device), 0.5)

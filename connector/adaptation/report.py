@@ -19,7 +19,7 @@ class TrainingReport:
         skipped: reason → rows that could not be used.
         steps: done in all, over every run of the job.
         best_step: the step whose state was kept.
-        loss: of the last step.
+        loss: running mean over the last steps.
         metrics: validation figures of the kept state.
         seconds: of training, evaluation aside.
         steps_per_second: of the same.

@@ -146,8 +146,9 @@ def _string(name: str, values: list[str]) -> Judged:
 
 def _most(media: Sequence[Medium | None]) -> Medium | None:
     """The medium of at least half of the cells."""
-    (medium, count), *_ = Counter(media).most_common()
-    return medium if count * 2 >= len(media) else None
+    for medium, count in Counter(each for each in media if each is not None).most_common(1):
+        return medium if count * 2 >= len(media) else None
+    return None
 
 
 def _written_scalar(values: list[str]) -> FeastType | None:

@@ -144,7 +144,8 @@ def test_several_images_get_a_space_each() -> None:
 
 
 def test_sounds_and_films_get_spaces_too() -> None:
-    sounds = [b"RIFF\x00\x00\x00\x00WAVEfmt "] * 7 + [b"garbage"]
+    # Half of the cells are enough.
+    sounds = [b"garbage"] * 4 + [b"RIFF\x00\x00\x00\x00WAVEfmt "] * 4
     more = {"preview": sounds, "trailer": [f"films/{n}.MP4?v=1" for n in range(8)], "theme": [b"fLaC\x00"] * 8}
     shape = infer_shape(goods(**more), project="p")
     assert shape.media == {"image": "image", "preview": "audio", "trailer": "video", "theme": "audio"}
