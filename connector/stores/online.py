@@ -103,7 +103,7 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
         with self._lock:
             if endpoint not in self._stores:
                 self._stores[endpoint] = store = MilvusVectorStore(endpoint)
-                weakref.finalize(self, store.close)
+                weakref.finalize(self, _close_forgotten, store)
             return self._stores[endpoint]
 
     def update(
@@ -347,6 +347,14 @@ def _no_precomputed(service: str) -> StoreError:
         f"feature service {service}: features of a service are not precomputed on Milvus; declare it without "
         "precompute_online, a read is one call for each view anyway"
     )
+
+
+def _close_forgotten(store: MilvusVectorStore) -> None:
+    """Close it from a thread of its own: garbage is collected in the middle of anything, under any lock."""
+    if threading.main_thread().is_alive():
+        threading.Thread(target=store.close, name="milvus-close").start()
+    else:  # the interpreter ends: no thread would be waited for, and none holds a lock
+        store.close()
 
 
 def _now() -> datetime:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Int64, String
 
+from connector.stores import lite
 from connector.stores.online import MilvusOnlineStore
 from connector.testing import MilvusServer
 
@@ -29,6 +32,23 @@ STATS = FeatureView(
     source=FileSource(name="stats_file", path="stats.parquet", timestamp_field="event_timestamp"),
 )
 KEY = EntityKey(join_keys=["item_id"], entity_values=[Value(string_val="a")])
+
+NEVER_CLOSED = """
+import sys
+from feast import RepoConfig
+from connector.stores.online import MilvusOnlineStore
+config = RepoConfig(
+    project="shop",
+    provider="local",
+    registry="registry.db",
+    online_store={"type": "connector.stores.online.MilvusOnlineStore", "uri": sys.argv[2]},
+    entity_key_serialization_version=3,
+    repo_path=sys.argv[1],
+)
+store = MilvusOnlineStore()
+store.vector_store(config).list_collections()
+print("used")
+"""
 
 
 @pytest.fixture(params=["lite", pytest.param("server", marks=pytest.mark.milvus_server)])
@@ -87,6 +107,33 @@ def test_a_store_that_is_forgotten_closes_itself(config: RepoConfig) -> None:
     store.update(config, [], [STATS], [], [], partial=True)
     del store
     assert left_over(threads, children) == []
+
+
+@pytest.mark.timeout(60)
+def test_a_store_that_is_forgotten_may_be_collected_under_any_lock(config: RepoConfig) -> None:
+    """Garbage is collected in the middle of anything, also while this thread opens another store."""
+    threads = set(threading.enumerate())
+    children = {child.pid for child in psutil.Process().children(recursive=True)}
+    store = MilvusOnlineStore()
+    store.update(config, [], [STATS], [], [], partial=True)
+    vectors = store.vector_store(config)
+    with lite._lock, vectors._lock:
+        del store
+        gc.collect()
+    assert left_over(threads, children) == []
+    assert vectors._session is None
+
+
+def test_stores_that_are_never_closed_let_a_process_end(config: RepoConfig) -> None:
+    uri = str(config.online_store.uri)
+    process = subprocess.run(
+        [sys.executable, "-c", NEVER_CLOSED, str(config.repo_path), uri],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (0, "used\n", "")
 
 
 def test_two_feature_stores_of_one_process_share_a_lite_database(tmp_path: Path) -> None:
