@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -111,6 +112,9 @@ def read_columns(spec: CollectionSpec, rows: pa.Table) -> Columns:
 def keyword_texts(spec: CollectionSpec, scalars: Mapping[str, pa.Array]) -> pa.Array:
     """Texts of the keyword fields of each row, a line each; nulls left out."""
     texts = [scalars[name] for name in spec.keyword_fields]
+    # Arrow leaves a row out of the answer altogether where every one of its texts is null.
+    nothing = reduce(pc.and_, [text.is_null() for text in texts])
+    texts[0] = pc.if_else(nothing, "", texts[0])
     return pc.binary_join_element_wise(*texts, "\n", null_handling="skip")
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from connector.stores.admin import Admin
 from connector.stores.capabilities import Capabilities, capabilities_of
-from connector.stores.connection import Connection, MilvusEndpoint, translated
+from connector.stores.connection import ONCE, Connection, MilvusEndpoint, translated
 from connector.stores.state_folder import state_folder
 from connector.stores.watermark import Watermarks
 
+if TYPE_CHECKING:
+    from pymilvus.grpc_gen.milvus_pb2 import UpsertRequest
+
+READY: dict[str, Any] = {"fields": []}
+"""In place of the schema that pymilvus would ask Milvus for, to make a message with."""
 IN_FLIGHT = 2
 """Batches of one write that are under way at once."""
 
@@ -49,6 +54,15 @@ class Session:
         seen, whatever consistency is asked for.
         """
         return {"iterator": "True"} if self.version.startswith("milvus_lite") else {"reduce_stop_for_best": True}
+
+    def upsert(self, request: UpsertRequest) -> None:
+        """Send a message of rows as `MilvusClient.upsert` sends the one that it makes itself, but once.
+
+        pymilvus takes a message that is ready; its `MilvusClient` does not pass one on.
+        """
+        context = self.client._generate_call_context()
+        handler = self.client._get_connection()
+        handler.upsert(request.collection_name, [], upsert_param=request, schema=READY, context=context, **ONCE)
 
     def close(self) -> None:
         self.pool.shutdown()

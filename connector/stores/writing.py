@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 from connector.stores.admin import Known
 from connector.stores.base import WriteResult
 from connector.stores.columns import Columns, read_columns, require_good
-from connector.stores.connection import ONCE, translated
+from connector.stores.connection import translated
+from connector.stores.message import upsert_request
 from connector.stores.recency import Recency
 from connector.stores.rows import batches, newest_rows
 from connector.stores.session import IN_FLIGHT, Session
@@ -74,8 +74,7 @@ class Writing:
         refused: BaseException | None = None
         try:
             while refused is None and (part := next(parts, None)) is not None:
-                positions, values = part
-                under_way.append((positions, session.pool.submit(upsert, session, known, values)))
+                under_way.append((part, session.pool.submit(upsert, session, known, columns, part)))
                 if len(under_way) > IN_FLIGHT:
                     refused = self._finish(*under_way.popleft())
             while under_way:
@@ -94,7 +93,13 @@ class Writing:
         return error
 
 
-def upsert(session: Session, known: Known, values: list[dict[str, Any]]) -> None:
-    """Send one batch, once."""
+def upsert(session: Session, known: Known, columns: Columns, chosen: NDArray[np.int64]) -> None:
+    """Send one batch, once.
+
+    Raises:
+        StoreUnavailableError: another try may succeed.
+        StoreError: it was refused.
+    """
+    request = upsert_request(known.physical, known.spec, columns, chosen)
     with translated(f"write to {known.name}"):
-        session.client.upsert(known.physical, values, **ONCE)
+        session.upsert(request)

@@ -12,8 +12,8 @@ import pytest
 from connector.errors import StoreUnavailableError
 from connector.stores import MilvusEndpoint, MilvusVectorStore
 from connector.stores.columns import read_columns
-from connector.stores.connection import ONCE, translated
 from connector.stores.rows import batches, newest_rows
+from connector.stores.writing import upsert
 from connector.testing.faults import KillingProxy, seeded_points
 from connector.testing.milvus_server import MilvusServer
 from connector.testing.rows import shop_rows, shop_spec, some_vectors
@@ -87,13 +87,14 @@ def test_a_server_that_asks_to_slow_down(server: MilvusServer) -> None:
     spec = shop_spec("slow__v1")
     rows = shop_rows([f"k{n}" for n in range(600)], vectors=some_vectors(600), title=["x" * 400] * 600)
     columns = read_columns(spec, rows)
-    ((_, values),) = batches(spec, columns, newest_rows(columns))
+    (chosen,) = batches(spec, columns, newest_rows(columns))
     with MilvusVectorStore(MilvusEndpoint(server.uri, patience_s=60)) as store:
         store.drop(spec.name)
         store.create(spec)
-        client = store._opened().client
-        with pytest.raises(StoreUnavailableError, match="asks to slow down"), translated("write"):
-            again_and_again(lambda: client.upsert(spec.name, values, **ONCE))
+        session = store._opened()
+        known = session.admin.known(spec.name)
+        with pytest.raises(StoreUnavailableError, match="asks to slow down"):
+            again_and_again(lambda: upsert(session, known, columns, chosen))
         assert store.write(spec.name, rows).written == 600
         assert store.count(spec.name) == 600
         with MilvusVectorStore(MilvusEndpoint(server.uri, patience_s=0)) as hasty:
