@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,10 @@ from encoders.media.spectrogram import Spectrogram, log_mel
 from examples.demo.sounds import captioned_sounds, wav
 
 Vectors = NDArray[np.float32]
+Hits = dict[str, NDArray[np.float64]]
+
+NEAREST, WORD = "nearest clip of other speakers, same digit", "clip → its word"
+SEEDS = (0, 1, 2)
 
 SOUNDS, SOUND_SEED, HELD_SEED = 1500, 1, 2
 DIGITS = "digits.parquet"
@@ -25,6 +31,15 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 # Played faster and slower, one voice sounds like several.
 SPEEDS = (1.0, 0.84, 0.92, 1.09, 1.2)
 RATE, STEPS = 16_000, 32
+
+
+@dataclass
+class Clips:
+    """Spoken digits as they were recorded, and who says which."""
+
+    contents: list[bytes]
+    digits: NDArray[np.int64]
+    speakers: NDArray[np.str_]
 
 
 def digit_pairs(data: Path) -> pa.Table:
@@ -44,49 +59,65 @@ def digit_pairs(data: Path) -> pa.Table:
     return pa.table({**rows, "audio": pa.array(rows["audio"], pa.binary())})
 
 
-def held_out(spec: ContrastiveSpec, work: Path, data: Path) -> dict[str, dict[str, float]]:
-    """The job once for each speaker, without that speaker, and asked about nobody else.
+def clips(data: Path) -> Clips:
+    """Read them."""
+    table = pq.read_table(data / "spoken_digits" / "clips.parquet")
+    return Clips(
+        table["audio"].to_pylist(),
+        np.asarray(table["digit"].to_pylist()),
+        np.asarray(table["speaker"].to_pylist()),
+    )
+
+
+def held_out(spec: ContrastiveSpec, work: Path, data: Path, seeds: Sequence[int] = SEEDS) -> list[dict[str, Vectors]]:
+    """The job once for each seed and speaker, without that speaker.
 
     Returns:
-        speaker → figures, those of the log-mel baseline under `log-mel: …`.
+        for each seed: speaker → vectors of all clips, by the encoder that never heard that speaker.
     """
-    table = digit_pairs(data)
-    found: dict[str, dict[str, float]] = {}
-    for speaker in sorted(set(table["speaker"].to_pylist())):
-        folder = work / f"without-{speaker}"
-        folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table.filter(pc.not_equal(table["speaker"], speaker)), folder / DIGITS)
-        pairs = tuple(
-            source.model_copy(update={"path": str(folder / DIGITS)}) if Path(source.path).name == DIGITS else source
-            for source in spec.pairs
-        )
-        report = pretrain_contrastive(spec.model_copy(update={"pairs": pairs, "out": str(folder)}))
-        with encoders.load(report.folder, name="audio") as encoder:
-            figures = digit_figures(encoder, data, speaker)
-        baseline = {f"log-mel: {name}": value for name, value in digit_figures(None, data, speaker).items()}
-        found[speaker] = figures | baseline
-        print(f"without {speaker}: {found[speaker]}")
-    return found
+    table, asked = digit_pairs(data), clips(data)
+    return [
+        {speaker: _without(speaker, seed, spec, work, table, asked) for speaker in sorted(set(asked.speakers.tolist()))}
+        for seed in seeds
+    ]
 
 
-def digit_figures(encoder: Encoder | None, data: Path, speaker: str) -> dict[str, float]:
-    """Clips of one speaker: which digit has the nearest clip of the others, and which word is nearest.
+def _without(speaker: str, seed: int, spec: ContrastiveSpec, work: Path, table: pa.Table, asked: Clips) -> Vectors:
+    folder = work / f"without-{speaker}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.filter(pc.not_equal(table["speaker"], speaker)), folder / DIGITS)
+    pairs = tuple(
+        source.model_copy(update={"path": str(folder / DIGITS)}) if Path(source.path).name == DIGITS else source
+        for source in spec.pairs
+    )
+    report = pretrain_contrastive(spec.model_copy(update={"pairs": pairs, "out": str(folder), "seed": seed}))
+    with encoders.load(report.folder, name="audio") as encoder:
+        vectors = encoder.encode(asked.contents)
+    found = answers(asked, {speaker: vectors}, spoken_words())
+    print(f"without {speaker}, seed {seed}: { ({name: float(hits.mean()) for name, hits in found.items()}) }")
+    return vectors
+
+
+def spoken_words() -> Vectors:
+    """Vectors of the ten words, in the order of the digits."""
+    with encoders.load("text") as text:
+        return text.encode([f"a voice says {word}" for word in WORDS], "query")
+
+
+def answers(asked: Clips, by_speaker: Mapping[str, Vectors], words: Vectors | None) -> Hits:
+    """Question → 0 or 1 for each clip of those speakers, in their order: every clip is asked of its speaker's vectors.
 
     Args:
-        encoder: None for the baseline: log-mel frames, resampled to one length, each clip's mean taken off.
+        words: vectors of the ten words, where the clips' vectors lie in their space.
     """
-    clips = pq.read_table(data / "spoken_digits" / "clips.parquet")
-    digits, said_by = np.asarray(clips["digit"].to_pylist()), np.asarray(clips["speaker"].to_pylist())
-    contents = clips["audio"].to_pylist()
-    vectors = log_mels(contents) if encoder is None else encoder.encode(contents)
-    asked = said_by == speaker
-    nearest = digits[~asked][np.argmax(vectors[asked] @ vectors[~asked].T, axis=1)]
-    figures = {"nearest clip of other speakers, same digit": float(np.mean(nearest == digits[asked]))}
-    if encoder is not None:
-        with encoders.load("text") as text:
-            words = text.encode([f"a voice says {word}" for word in WORDS], "query")
-        figures["clip → its word"] = float(np.mean(np.argmax(vectors[asked] @ words.T, axis=1) == digits[asked]))
-    return figures
+    found: dict[str, list[NDArray[np.bool_]]] = {NEAREST: []} | ({} if words is None else {WORD: []})
+    for speaker, vectors in by_speaker.items():
+        own = asked.speakers == speaker
+        nearest = asked.digits[~own][np.argmax(vectors[own] @ vectors[~own].T, axis=1)]
+        found[NEAREST].append(nearest == asked.digits[own])
+        if words is not None:
+            found[WORD].append(np.argmax(vectors[own] @ words.T, axis=1) == asked.digits[own])
+    return {question: np.concatenate(hits).astype(np.float64) for question, hits in found.items()}
 
 
 def sound_figures(encoder: Encoder) -> dict[str, float]:
@@ -123,32 +154,28 @@ def log_mels(contents: list[bytes]) -> Vectors:
     return np.asarray(matrix / np.linalg.norm(matrix, axis=1, keepdims=True), np.float32)
 
 
-def card_figures(by_speaker: dict[str, dict[str, float]], sounds: dict[str, float]) -> str:
-    """The part of the card that says how well it does beyond the rows of the job."""
+def card_figures(by_speaker: Sequence[str], sounds: Mapping[str, float]) -> str:
+    """The part of the card that says how well it does beyond the rows of the job.
+
+    Args:
+        by_speaker: of `speaker_rows`; none without the real data.
+    """
     words = ["", "## Beyond those rows", ""]
     if by_speaker:
-        nearest, word = "nearest clip of other speakers, same digit", "clip → its word"
         words += [
             "Spoken digits (Free Spoken Digit Dataset, CC BY-SA 4.0; 480 clips of 4 speakers). For each speaker the",
-            "whole job was run once more without that speaker, and then asked about that speaker's clips alone. The",
-            "weights that ship were trained on all four, so these figures are of the method, not of these weights.",
-            "The rows held out above are no such test: other speeds of the same clips were trained on.",
+            f"whole job was run without that speaker, by {len(SEEDS)} seeds and asked about that speaker's clips.",
+            "The weights that ship were trained on all four, so these figures are of the method, not of these weights.",
+            "The rows held out above are no such test: other speeds of the same clips were trained on. Lowest and",
+            "highest seed in brackets; docs/benchmarks.md has intervals, YAMNet and the controls.",
             "",
             "| speaker left out | nearest clip of another: same digit | the same by log-mel | clip → its word |",
             "|---|---|---|---|",
+            *by_speaker,
+            "",
+            "Chance is 0.1. Four voices say little about all others.",
+            "",
         ]
-        rows = {
-            **by_speaker,
-            "mean of four": {
-                key: float(np.mean([row[key] for row in by_speaker.values()]))
-                for key in next(iter(by_speaker.values()))
-            },
-        }
-        words += [
-            f"| {name} | {row[nearest]:.3f} | {row[f'log-mel: {nearest}']:.3f} | {row[word]:.3f} |"
-            for name, row in rows.items()
-        ]
-        words += ["", "Chance is 0.1. One seed, no intervals; four voices say little about all others.", ""]
     words += [
         "Made sounds (tones, sirens, melodies, noises, beats) come from the generator of the training sounds, by",
         "another seed, so their figures say nothing about recordings.",
@@ -163,3 +190,18 @@ def card_figures(by_speaker: dict[str, dict[str, float]], sounds: dict[str, floa
         "",
     ]
     return "\n".join(words)
+
+
+def speaker_rows(asked: Clips, trained: Sequence[Mapping[str, Vectors]]) -> Iterator[str]:
+    """Rows of the card's table: each speaker's figures, mean over the seeds, lowest and highest; then all of them."""
+    spoken, base = spoken_words(), log_mels(asked.contents)
+    speakers = list(trained[0])
+    for name, some in [(speaker, [speaker]) for speaker in speakers] + [("all four", speakers)]:
+        runs = [answers(asked, {speaker: run[speaker] for speaker in some}, spoken) for run in trained]
+        by_log_mel = answers(asked, dict.fromkeys(some, base), None)[NEAREST].mean()
+        near, word = (_spread([float(run[question].mean()) for run in runs]) for question in (NEAREST, WORD))
+        yield f"| {name} | {near} | {by_log_mel:.3f} | {word} |"
+
+
+def _spread(means: Sequence[float]) -> str:
+    return f"{np.mean(means):.3f} ({min(means):.3f} to {max(means):.3f})"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,9 @@ from benchmarks.content import (
     wardrobe_hits,
 )
 from benchmarks.data import real_data
-from benchmarks.harness import ROOT, Figure, figure, write_results
-from connector.evaluation import Interval, difference, interval, random_vectors
+from benchmarks.harness import ROOT, Figure, write_results
+from benchmarks.seeds import with_interval
+from connector.evaluation import difference, interval, random_vectors
 
 OURS, TEACHER = "this encoder", "MobileNet v1"
 UNTRAINED, DEALT, RANDOM = "untrained network", "vectors dealt to other photos", "random vectors"
@@ -97,14 +97,10 @@ def rows(found: dict[str, Hits]) -> Iterator[Figure]:
                     "baseline_value": float(teacher[PROBE if probed else question].mean()),
                     "goal": ">= 1.0" if probed else "",
                 }
-            yield _with_interval(f"{question}: {name}", interval(hits[question]), **against)
+            yield with_interval(f"{question}: {name}", interval(hits[question]), **against)
     if teacher is not None:
         gain = difference(found[OURS][WORDS_1], teacher[PROBE])
-        yield _with_interval(f"{WORDS_1}: {OURS} beyond the linear probe of {TEACHER}, paired", gain)
-
-
-def _with_interval(name: str, middle: Interval, **against: Any) -> Figure:
-    return replace(figure(name, middle.mean, "", **against), low=middle.low, high=middle.high)
+        yield with_interval(f"{WORDS_1}: {OURS} beyond the linear probe of {TEACHER}, paired", gain)
 
 
 def _untrained(folder: Path, seed: int, ask: Callable[..., Hits]) -> Hits:

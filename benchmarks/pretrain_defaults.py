@@ -75,15 +75,16 @@ def image(work: Path, data: Path | None, *, resume: bool) -> Path:
 
 
 def audio(work: Path, data: Path | None, *, resume: bool) -> Path:
-    """Train the audio encoder, and once more without each speaker → its tower folder."""
+    """Train the audio encoder, and by several seeds without each speaker → its tower folder."""
     import encoders
 
     spec = load_spec(SPECS / "default_audio.yaml", folder=work)
     _write(captioned_sounds(default_audio.SOUND_SEED, default_audio.SOUNDS), work / "sounds.parquet")
-    by_speaker: dict[str, dict[str, float]] = {}
+    by_speaker: list[str] = []
     if data is not None:
         _write(default_audio.digit_pairs(data), work / default_audio.DIGITS)
-        by_speaker = default_audio.held_out(spec, work, data)
+        trained = default_audio.held_out(spec, work, data)
+        by_speaker = list(default_audio.speaker_rows(default_audio.clips(data), trained))
     else:
         print("no real data (set CONNECTOR_DATA): training on made sounds alone")
         spec = spec.model_copy(update={"pairs": tuple(p for p in spec.pairs if Path(p.path).name == "sounds.parquet")})

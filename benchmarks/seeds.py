@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from benchmarks.harness import Figure, figure
-from connector.evaluation import UserFigures, difference, interval
+from connector.evaluation import Interval, UserFigures, difference, interval
 
 SHOWN = ("recall@20", "ndcg@20", "mrr")
 
@@ -30,19 +31,25 @@ def over_seeds(
         trainings = f" ({len(runs)} seeds)" if len(runs) > 1 else ""
         for metric in metrics:
             middle = interval(_mean(runs, metric))
-            yield replace(
-                figure(f"{prefix}{name}: {metric}{trainings}", middle.mean, ""), low=middle.low, high=middle.high
-            )
+            yield with_interval(f"{prefix}{name}: {metric}{trainings}", middle)
         first = metrics[0]
         if len(runs) > 1:
             means = [float(run.by_name[first].mean()) for run in runs]
-            row = figure(f"{prefix}{name}: {first}, lowest and highest seed", float(np.median(means)), "")
-            yield replace(row, low=min(means), high=max(means))
+            spread = Interval(float(np.median(means)), min(means), max(means))
+            yield with_interval(f"{prefix}{name}: {first}, lowest and highest seed", spread)
         for other in beside:
             if other != name and other in found:
                 gain = difference(_mean(runs, first), _mean(found[other], first))
-                row = figure(f"{prefix}{name}: {first} beyond {other}, paired", gain.mean, "")
-                yield replace(row, low=gain.low, high=gain.high)
+                yield with_interval(f"{prefix}{name}: {first} beyond {other}, paired", gain)
+
+
+def with_interval(name: str, middle: Interval, **against: Any) -> Figure:
+    """A figure with its bounds.
+
+    Args:
+        against: `baseline`, `baseline_value` and `goal` of `figure`.
+    """
+    return replace(figure(name, middle.mean, "", **against), low=middle.low, high=middle.high)
 
 
 def _mean(runs: Sequence[UserFigures], metric: str) -> np.ndarray:

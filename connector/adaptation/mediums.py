@@ -15,6 +15,7 @@ from connector.adaptation.augment import augment
 from connector.adaptation.augment_sounds import augment_sounds
 from connector.adaptation.sound_spec import NewAudioTower, SoundAugmentation
 from connector.adaptation.spec import Augmentation, ContrastiveSpec, PretrainedTower
+from connector.errors import ConfigurationError
 from encoders.media.audio import AudioLimits, decode_sound
 from encoders.media.image import ImageLimits, pixels_of
 
@@ -48,12 +49,20 @@ class Medium(Protocol):
 
 
 def medium_of(spec: ContrastiveSpec, tower: Any, device: torch.device) -> Medium:
-    """The medium that a tower takes."""
+    """The medium that a tower takes.
+
+    Raises:
+        ConfigurationError: `train_size` for a tower that takes sounds.
+    """
     from encoders.towers.audio import AudioTower
 
+    size = spec.tower.train_size if isinstance(spec.tower, PretrainedTower) else None
     if not isinstance(tower, AudioTower):
-        size = spec.tower.train_size if isinstance(spec.tower, PretrainedTower) else None
         return PictureMedium(tower, spec.augmentation, device, size)
+    if size is not None:
+        raise ConfigurationError(
+            f"tower.train_size {size}: the tower takes sounds, which have no such size; leave it out"
+        )
     told = spec.tower if isinstance(spec.tower, NewAudioTower) else None
     how = told.augmentation if told else SoundAugmentation()
     return SoundMedium(tower, told.seconds if told else SECONDS, how, device)

@@ -92,7 +92,7 @@ class PretrainedTower(Record):
         keep_statistics: batch normalisation goes on with the means and variances it came with. They are worth
             keeping where batches are small or mix several kinds of pictures.
         train_size: height and width of the pictures while it is trained, pixels; default: those it takes. Smaller is
-            faster, and, because crops enlarge what they show, often no worse (Touvron et al. 2019).
+            faster, and, because crops enlarge what they show, often no worse (Touvron et al. 2019). Not for sounds.
     """
 
     kind: Literal["pretrained"]
@@ -100,6 +100,11 @@ class PretrainedTower(Record):
     freeze: tuple[str, ...] = ()
     keep_statistics: bool = False
     train_size: int | None = Field(None, ge=16, le=1024)
+
+    def located(self, base: Path) -> PretrainedTower:
+        """The same, its folder counted from `base` where there is one."""
+        folder = base / self.source
+        return self.model_copy(update={"source": str(folder)}) if folder.is_dir() else self
 
 
 class Augmentation(Record):
@@ -173,9 +178,7 @@ class ContrastiveSpec(RunSpec):
     def located(self, base: Path) -> ContrastiveSpec:
         """The same spec, its relative paths counted from `base`."""
         pairs = tuple(source.model_copy(update={"path": str(base / source.path)}) for source in self.pairs)
-        tower = self.tower
-        if isinstance(tower, PretrainedTower) and (base / tower.source).is_dir():
-            tower = tower.model_copy(update={"source": str(base / tower.source)})
+        tower = self.tower.located(base) if isinstance(self.tower, PretrainedTower) else self.tower
         return self.model_copy(update={"pairs": pairs, "tower": tower, "out": str(base / self.out)})
 
 

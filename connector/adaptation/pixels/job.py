@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from connector.adaptation.bar import TrainingBar
+from connector.adaptation.freezing import still_parts
 from connector.adaptation.mediums import PictureMedium
 from connector.adaptation.pixels.reading import PictureReport, read_pictures, write_card
 from connector.adaptation.pixels.spec import PicturesSpec
 from connector.adaptation.processes import Processes, choose_device
 from connector.adaptation.report import outcome
 from connector.adaptation.sampler import MixedBatches, split
+from connector.adaptation.spec import PretrainedTower
 from connector.adaptation.training import train
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ MOST_HELD = 512
 class PictureJob(ABC):
     """Batches of one run; a subclass adds the module, its loss and what is validated.
 
+    Args:
+        tower: to be kept.
+        module: everything that learns.
+        source: where the tower comes from, if it learned before.
+
     Attributes:
         metric: that decides which state is kept.
         tower: what is kept of the module.
@@ -41,11 +48,12 @@ class PictureJob(ABC):
     title: str
     what: str
 
-    def __init__(self, spec: Any, tower: ImageTower, module: nn.Module) -> None:
+    def __init__(self, spec: Any, tower: ImageTower, module: nn.Module, source: PretrainedTower | None = None) -> None:
         self.spec, self.tower, self.module = spec, tower, module
         self.device = choose_device(spec.device)
         module.to(self.device)
-        self.medium = PictureMedium(tower, spec.augmentation, self.device)
+        self.medium = PictureMedium(tower, spec.augmentation, self.device, source.train_size if source else None)
+        self._still = still_parts(tower, keep_statistics=source.keep_statistics) if source else []
 
     @abstractmethod
     def loss(self, rows: NDArray[Any], generator: torch.Generator) -> Tensor:
@@ -73,6 +81,8 @@ class PictureJob(ABC):
 
     def loss_of(self, batch: int) -> Tensor:
         """Loss of batch number `batch`."""
+        for part in self._still:
+            part.eval()
         generator = torch.Generator().manual_seed(self.spec.seed * 1_000_003 + batch)
         return self.loss(self.pictures.take(self._batches.rows_of(batch)), generator)
 

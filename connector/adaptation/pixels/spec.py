@@ -96,3 +96,10 @@ class ViewsSpec(PicturesSpec):
     dimension: int = Field(128, ge=1, le=4096)
     head: int = Field(128, ge=1, le=4096)
     temperature: float = Field(0.2, ge=0.01, le=1)
+
+    def located(self, base: Path) -> Any:
+        """The same spec, its relative paths counted from `base`."""
+        moved = super().located(base)
+        if not isinstance(self.tower, PretrainedTower):
+            return moved
+        return moved.model_copy(update={"tower": self.tower.located(base)})

@@ -14,6 +14,7 @@ from connector.adaptation.metrics import retrieval_recall
 from connector.adaptation.pixels.job import PictureJob, run
 from connector.adaptation.pixels.reading import PictureReport
 from connector.adaptation.pixels.spec import ViewsSpec
+from connector.adaptation.spec import PretrainedTower
 from connector.adaptation.towers import build_tower
 
 
@@ -50,7 +51,8 @@ class _Job(PictureJob):
         tower: Any = build_tower(spec.tower, spec.dimension, ())
         head = nn.Sequential(nn.Linear(tower.dimension, spec.head), nn.ReLU(), nn.Linear(spec.head, spec.head))
         scale = Scale(spec.temperature)
-        super().__init__(spec, tower, nn.ModuleDict({"tower": tower, "head": head, "scale": scale}))
+        source = spec.tower if isinstance(spec.tower, PretrainedTower) else None
+        super().__init__(spec, tower, nn.ModuleDict({"tower": tower, "head": head, "scale": scale}), source)
         self._head, self._scale = head, scale
 
     def loss(self, rows: NDArray[Any], generator: torch.Generator) -> Tensor:

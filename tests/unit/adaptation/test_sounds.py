@@ -73,6 +73,9 @@ def test_a_tower_is_trained_further(sounds_file: Path, tmp_path: Path) -> None:
     )
     report = pretrain_contrastive(spec, show=False)
     assert AudioTower.from_folder(report.folder).dimension == 384
+    smaller = {"kind": "pretrained", "source": str(tmp_path / "tower"), "train_size": 64}
+    with pytest.raises(ConfigurationError, match="train_size 64: the tower takes sounds"):
+        pretrain_contrastive(spec_of(sounds_file, tmp_path / "other", tower=smaller), show=False)
 
 
 def test_rows_that_cannot_be_heard_are_counted(sounds_file: Path, tmp_path: Path) -> None:

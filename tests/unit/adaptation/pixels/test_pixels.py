@@ -15,6 +15,7 @@ from transformers import ViTModel
 
 import encoders
 from connector.adaptation import JobSpec, load_spec, pretrain
+from connector.adaptation.pixels.views_job import _Job as _ViewsJob
 from connector.adaptation.publishing import require_encoder_job
 from connector.adaptation.spec import parse_spec
 from connector.errors import ConfigurationError, TrainingError
@@ -23,6 +24,12 @@ from tests.unit.adaptation.pixels.conftest import WAYS, stripes
 
 JobMaker = Callable[..., JobSpec]
 JOBS = ("masked_patches", "views")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Of the tower, under the names of its parts."""
+    found = {f"backbone.{name}": value for name, value in load_file(folder / "model.safetensors").items()}
+    return found | {f"projection.{name}": value for name, value in load_file(folder / "projection.safetensors").items()}
 
 
 def probe(folder: Path) -> float:
@@ -63,6 +70,40 @@ def test_the_kept_half_is_a_vit_that_transformers_loads(make_pictures: JobMaker)
     assert tower.pooling == "mean"
     wanted = torch.nn.functional.normalize(states[:, 1:].mean(dim=1), dim=-1)
     assert torch.allclose(tower(pixels), wanted, atol=1e-5)
+
+
+def test_a_tower_that_learned_before_goes_on_as_it_is_told(make_pictures: JobMaker) -> None:
+    first = pretrain(make_pictures("views", "first", steps=4, weights="float32"), show=False)
+    told = {"kind": "pretrained", "source": str(first.folder), "keep_statistics": True, "freeze": ["projection.*"]}
+    moved = pretrain(
+        make_pictures("views", "moved", steps=3, weights="float32", tower={**told, "freeze": []}), show=False
+    )
+    kept = pretrain(make_pictures("views", "kept", steps=3, weights="float32", tower=told), show=False)
+    small = make_pictures("views", "small", steps=3, weights="float32", tower={**told, "train_size": 20})
+    assert _ViewsJob(small).medium.shape == (20, 20, 3)
+    larger = pretrain(small, show=False)
+    before = weights(first.folder)
+    for report, frozen in ((moved, False), (kept, True), (larger, True)):
+        after = weights(report.folder)
+        for name, value in before.items():
+            still = "running" in name or "batches_tracked" in name or (frozen and name.startswith("projection."))
+            assert bool(torch.equal(value, after[name])) == (still or not value.any()), name
+        with encoders.load(report.folder, name="stripes") as encoder:
+            assert encoder.contract.max_input == 16
+    assert not torch.equal(
+        weights(kept.folder)["backbone.embedder.embedder.convolution.weight"],
+        weights(larger.folder)["backbone.embedder.embedder.convolution.weight"],
+    )
+
+
+def test_its_folder_counts_from_the_spec(make_pictures: JobMaker, tmp_path: Path) -> None:
+    (tmp_path / "earlier").mkdir()
+    spec: Any = make_pictures("views", tower={"kind": "pretrained", "source": "earlier"})
+    assert spec.located(tmp_path).tower.source == str(tmp_path / "earlier")
+    assert (
+        make_pictures("views", tower={"kind": "pretrained", "source": "image"}).located(tmp_path).tower.source
+        == "image"
+    )
 
 
 @pytest.mark.parametrize("job", JOBS)
