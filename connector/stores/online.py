@@ -10,6 +10,7 @@ store's. Beside another online store: `connector.stores.hybrid.HybridOnlineStore
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import logging
 import threading
@@ -350,9 +351,16 @@ def _no_precomputed(service: str) -> StoreError:
 
 
 def _close_forgotten(store: MilvusVectorStore) -> None:
-    """Close it from a thread of its own: garbage is collected in the middle of anything, under any lock."""
+    """Close it from a thread of its own: garbage is collected in the middle of anything, under any lock.
+
+    To start a `Thread` takes a lock too, so another thread does that, one that is begun without any.
+    """
+
+    def start() -> None:
+        threading.Thread(target=store.close, name="milvus-close", daemon=False).start()
+
     if threading.main_thread().is_alive():
-        threading.Thread(target=store.close, name="milvus-close").start()
+        _thread.start_new_thread(start, ())
     else:  # the interpreter ends: no thread would be waited for, and none holds a lock
         store.close()
 
