@@ -101,7 +101,8 @@ def test_a_server_that_asks_to_slow_down(server: MilvusServer) -> None:
         store.drop(spec.name)
         store.create(spec)
         session = store._opened()
-        known = session.admin.known(spec.name)
+        known = session.admin.find(spec.name)
+        assert known is not None
         with pytest.raises(StoreUnavailableError, match="asks to slow down"):
             again_and_again(lambda: upsert(session, known, columns, chosen))
         assert store.write(spec.name, rows).written == 600
