@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import RESULTS, Figure, write_results
-from benchmarks.report import write_page
+from benchmarks.report import measured, write_page
 
 WIDTH = 160
 SUITES = (
@@ -60,7 +60,9 @@ def table(figures: dict[str, list[Figure]], title: str | None = None) -> Table:
             baseline = f"{item.baseline} {item.baseline_value:.4g}" if item.baseline_value is not None else ""
             ratio = "" if item.ratio is None else f"{item.ratio:.2f}"
             met = {True: "yes", False: "[red]no[/red]", None: ""}[item.met]
-            out.add_row(suite, item.name, f"{item.value:.4g} {item.unit}", baseline, ratio, item.goal, met)
+            out.add_row(
+                suite, item.name, measured(item.value, item.unit, item.low, item.high), baseline, ratio, item.goal, met
+            )
     return out
 
 

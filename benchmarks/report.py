@@ -15,7 +15,8 @@ HEAD = """\
 `make bench` measures every figure beside its baseline in the same run, interleaved so that drift of the machine falls
 on both alike, and writes `benchmarks/results/<suite>.json`; `make bench SUITE=search` runs one suite, and
 `python -m benchmarks --page` writes this page from what was recorded. Ratios travel between machines; absolute figures
-do not. Goals that are missed stay on the page.
+do not. Goals that are missed stay on the page. In brackets stands the 95 % interval over users, photos or clips, or,
+where the name says so, the lowest and the highest seed.
 
 The machine of these figures is a shared one, and no run is like another: four runs of `image` gave ratios of 0.83,
 0.89, 0.91 and 0.95, text through Triton to sentence-transformers gave 1.11 and 1.33, the contrastive job to its bare
@@ -46,10 +47,15 @@ def _section(record: dict[str, Any]) -> str:
         baseline = "" if item["baseline_value"] is None else f"{item['baseline']}: {item['baseline_value']:.4g}"
         ratio = "" if item["ratio"] is None else f"{item['ratio']:.2f}"
         met = {True: "yes", False: "**no**", None: ""}[item["met"]]
-        lines.append(
-            f"| {item['name']} | {item['value']:.4g} {item['unit']} | {baseline} | {ratio} | {item['goal']} | {met} |"
-        )
+        value = measured(item["value"], item["unit"], item.get("low"), item.get("high"))
+        lines.append(f"| {item['name']} | {value} | {baseline} | {ratio} | {item['goal']} | {met} |")
     return "\n".join([*lines, ""])
+
+
+def measured(value: float, unit: str, low: float | None, high: float | None) -> str:
+    """A value in words, with its interval where there is one."""
+    bounds = "" if low is None or high is None else f" ({low:.4g} to {high:.4g})"
+    return f"{value:.4g} {unit}".rstrip() + bounds
 
 
 def _shown(value: Any) -> str:
