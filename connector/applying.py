@@ -21,6 +21,7 @@ from connector.errors import (
 from connector.repository import Repository, one_line
 from connector.spaces import EmbeddingSpace, is_content_view, read_spaces, view_record
 from connector.stores.base import VectorStore
+from connector.versions.alone import alone
 from connector.versions.declared import check_spaces, make_candidates, separate
 from encoders.contract import EncoderContract
 
@@ -88,14 +89,16 @@ def apply_repository(repository: Repository, notice: Notice = lambda _: None) ->
     spaces = read_spaces(contents.feature_views)
     store = repository.vector_store
     store.list_collections()  # Feast writes its registry whether or not Milvus answers
-    declared = separate(contents.feature_views, repository, store)
-    check_spaces(declared, repository, store)
-    contents = contents._replace(feature_views=declared.to_apply)
-    notice("applying the Feast definitions")
-    _apply_to_feast(repository, contents)
-    report = ApplyReport(project=feast_store.project, candidates=declared.lines)
-    ensure_views(repository, store)
-    make_candidates(declared.candidates, repository, store)
+    with alone(repository):
+        repository.refresh()
+        declared = separate(contents.feature_views, repository, store)
+        check_spaces(declared, repository, store)
+        contents = contents._replace(feature_views=declared.to_apply)
+        notice("applying the Feast definitions")
+        _apply_to_feast(repository, contents)
+        report = ApplyReport(project=feast_store.project, candidates=declared.lines)
+        ensure_views(repository, store)
+        make_candidates(declared.candidates, repository, store)
     report.content_views = sorted(view.name for view in contents.feature_views if is_content_view(view))
     report.encoders = publish_defaults(repository.model_repository, needed_contracts(spaces.values()), notice)
     if "published" in report.encoders.values():

@@ -40,10 +40,16 @@ def carry_rows(store: VectorStore, source: CollectionSpec, target: CollectionSpe
         names.append(target.vector.name)
     count = 0
     for batch in store.scan(source.name, names):
-        rows = pa.Table.from_batches([batch])
-        for field in target.fields:
-            if field.name not in kept:
-                rows = rows.append_column(field.name, pa.nulls(rows.num_rows, ARROW_TYPES[field.type]))
-        store.write(target.name, rows)
-        count += rows.num_rows
+        store.write(target.name, carried(pa.Table.from_batches([batch]), target))
+        count += batch.num_rows
     return count
+
+
+def carried(rows: pa.Table, target: CollectionSpec) -> pa.Table:
+    """Rows of a shape without `obstacles`, in the shape of `target`: new fields are null, dropped ones are left out."""
+    columns = {key.name: rows.column(key.name) for key in target.keys}
+    for field in target.fields:
+        known = field.name in rows.column_names
+        columns[field.name] = rows.column(field.name) if known else pa.nulls(rows.num_rows, ARROW_TYPES[field.type])
+    names = [EVENT_TIMESTAMP, CREATED_TIMESTAMP] + ([] if target.vector is None else [target.vector.name])
+    return pa.table({**columns, **{name: rows.column(name) for name in names if name in rows.column_names}})

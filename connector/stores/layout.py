@@ -1,13 +1,16 @@
 """How a collection lies in Milvus, the same on Milvus Lite and on every server from 2.3 on.
 
-2.3 has no nullable columns, so a null is the type's default value with its bit set in a `_nulls_<n>` column. Milvus's
-filters know no bit operations, but the few masks with that bit set can be compared with or listed: six fields share a
-column, and a column less for each field is time saved on every row written. 2.3 also wants a vector in every
-collection, so a view without one carries a constant of two dimensions. The primary key is one string.
+2.3 has no nullable columns, so a null is the type's default value with its bit set in a `_nulls_<fields>_<n>` column.
+`<fields>` stands for the collection's fields: who knows an alias's earlier collection, with other fields, is refused
+instead of taking one field's bit for another's. Milvus's filters know no bit operations, but the few masks with that
+bit set can be compared with or listed: six fields share a column, and a column less for each field is time saved on
+every row written. 2.3 also wants a vector in every collection, so a view without one carries a constant of two
+dimensions. The primary key is one string.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -91,16 +94,17 @@ class NullMark:
 
 def null_marks(spec: CollectionSpec) -> Mapping[str, NullMark]:
     """Field → where its nulls are marked, in the order of the fields."""
-    return _null_marks(tuple([field.name for field in spec.fields]))
+    return _null_marks(tuple([(field.name, field.type) for field in spec.fields]))
 
 
 @lru_cache(maxsize=1024)
-def _null_marks(fields: tuple[str, ...]) -> Mapping[str, NullMark]:
+def _null_marks(fields: tuple[tuple[str, str], ...]) -> Mapping[str, NullMark]:
     marks: dict[str, NullMark] = {}
-    for position, field in enumerate(fields):
+    known = hashlib.sha256(repr(fields).encode()).hexdigest()[:8]
+    for position, (field, _) in enumerate(fields):
         first = position - position % NULLS_IN_COLUMN
         shared = min(NULLS_IN_COLUMN, len(fields) - first)
-        column = f"_nulls_{position // NULLS_IN_COLUMN}"
+        column = f"_nulls_{known}_{position // NULLS_IN_COLUMN}"
         marks[field] = NullMark(column, 1 << (position - first), 1 << shared)
     return MappingProxyType(marks)
 

@@ -92,7 +92,7 @@ class MilvusVectorStore(VectorStore):
     def write(self, name: str, rows: pa.Table) -> WriteResult:
         effort = Effort(self._endpoint.patience_s)
         work = Writing(rows, effort.progressed)
-        self._with(name, lambda known: self._write(known, work), moving=True, effort=effort)
+        self._with(name, lambda known: self._write(known, work), moving=True, changing=True, effort=effort)
         return work.result
 
     def read(self, name: str, keys: pa.Table, columns: Sequence[str]) -> pa.Table:
@@ -149,7 +149,7 @@ class MilvusVectorStore(VectorStore):
 
     def delete(self, name: str, keys: pa.Table) -> int:
         effort = Effort(self._endpoint.patience_s)
-        return self._with(name, lambda known: self._delete(known, keys), moving=True, effort=effort)
+        return self._with(name, lambda known: self._delete(known, keys), moving=True, changing=True, effort=effort)
 
     def count(self, name: str) -> int:
         return self._with(name, self._count)
@@ -194,16 +194,42 @@ class MilvusVectorStore(VectorStore):
             self._efforts.present = before
 
     def _with(
-        self, name: str, action: Callable[[Known], T], *, moving: bool = False, effort: Effort | None = None
+        self,
+        name: str,
+        action: Callable[[Known], T],
+        *,
+        moving: bool = False,
+        changing: bool = False,
+        effort: Effort | None = None,
     ) -> T:
         """Run `action` on the collection; once more if what was known of it turns out to be out of date.
 
         Args:
             moving: ask Milvus first where an alias points, since a write must not follow an old one.
+            changing: ask it afterwards too. What was changed in a collection while its rows were carried to the next
+                one may have come too late to be carried; it is done again there. An answer from before the alias moved
+                is in what is carried.
             effort: how long to go on while Milvus cannot answer; default `timeout_s`.
         """
         kept = effort or Effort(self._endpoint.timeout_s)
-        return self._kept_at(lambda: self._once(name, action, moving, kept.attempts > 1), kept)
+
+        asked: list[Known] = []
+
+        def noted(known: Known) -> T:
+            asked.append(known)
+            return action(known)
+
+        def once() -> T:
+            result = self._once(name, noted, moving, kept.attempts > 1)
+            while changing and self._moved(name, asked[-1]):
+                result = self._once(name, noted, moving, True)
+            return result
+
+        return self._kept_at(once, kept)
+
+    def _moved(self, name: str, known: Known) -> bool:
+        """Whether the alias by which a collection was asked points at another one by now."""
+        return known.by_alias and self._opened().admin.resolve_alias(name) not in (known.name, None)
 
     def _once(self, name: str, action: Callable[[Known], T], moving: bool, anew: bool) -> T:
         admin = self._opened().admin

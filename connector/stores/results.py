@@ -42,12 +42,21 @@ def output_fields(spec: CollectionSpec, columns: Sequence[str]) -> list[str]:
 
 
 def to_columns(spec: CollectionSpec, names: Sequence[str], keys: Sequence[str], rows: Sequence[Row]) -> list[pa.Array]:
-    """Columns of the answer, as long as `keys` and `rows`."""
+    """Columns of the answer, as long as `keys` and `rows`.
+
+    Raises:
+        StoreError: the answer lacks a column: it is another collection's by now. Milvus Lite leaves out what it does
+            not know; a server refuses to be asked for it.
+    """
     marks = null_marks(spec)
     fields = {field.name: field for field in spec.fields}
-    return [
-        _scalar(fields[name], marks[name], rows) if name in fields else _other(spec, name, keys, rows) for name in names
-    ]
+    try:
+        return [
+            _scalar(fields[name], marks[name], rows) if name in fields else _other(spec, name, keys, rows)
+            for name in names
+        ]
+    except KeyError as error:
+        raise StoreError(f"collection {spec.name}: Milvus answers without column {error}; `connector apply`") from error
 
 
 def _other(spec: CollectionSpec, name: str, keys: Sequence[str], rows: Sequence[Row]) -> pa.Array:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from connector.stores.admin import Known
 from connector.stores.base import WriteResult
+from connector.stores.carry import carried, obstacles
 from connector.stores.columns import Columns, read_columns, require_good
 from connector.stores.connection import translated
 from connector.stores.message import upsert_request
@@ -60,9 +61,15 @@ class Writing:
                 self._send(session, known, columns)
 
     def _start(self, known: Known) -> Columns:
-        """Read the rows for this collection; an alias that has moved since the last attempt starts all over."""
+        """Read the rows for this collection; an alias that has moved since the last attempt starts all over.
+
+        The rows are then what they would be had they been written just before, and been carried over.
+        """
         if self._columns is None or known != self._known:
-            self._columns = read_columns(known.spec, self._rows)
+            rows, before = self._rows, self._known
+            if before is not None and before.physical != known.physical and not obstacles(before.spec, known.spec):
+                rows = carried(rows, known.spec)
+            self._columns = read_columns(known.spec, rows)
             require_good(known.spec, self._columns)
             self._known, self._pending, self._written = known, newest_rows(self._columns), 0
         return self._columns

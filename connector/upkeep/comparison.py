@@ -50,12 +50,13 @@ def reconcile(repository: Repository, name: str, *, repair: bool = False) -> Rec
     report = ReconcileReport(name, repaired=repair, notes=run_notes(repository, name))
     for holding in holdings(repository, name):
         if holding.state != "previous":
-            report.versions.append(_compare(holding, repository.vector_store, repair))
+            report.versions.append(compare(holding, repository.vector_store, repair=repair))
     report.seconds = round(time.perf_counter() - began, 3)
     return report
 
 
-def _compare(holding: Holding, store: VectorStore, repair: bool) -> VersionDifferences:
+def compare(holding: Holding, store: VectorStore, *, repair: bool = False) -> VersionDifferences:
+    """One version with its log; as `reconcile`."""
     found = VersionDifferences(holding.name, holding.version, holding.state, holding.spec.name, holding.log.folder)
     with Ledger() as ledger:
         columns = compared_columns(holding.spec)

@@ -6,6 +6,7 @@ by giving it again. Until then whatever is left in Milvus is an orphan to `recon
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -31,6 +32,8 @@ from connector.upkeep.running import hold_runs
 if TYPE_CHECKING:
     from connector.repository import Repository
     from connector.stores.offline_log import OfflineLog
+
+INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
 
 
 def delete_entities(
@@ -127,11 +130,20 @@ def _keys(repository: Repository, entity: str, keys: Sequence[str | int]) -> tup
     values: dict[Any, None] = {}
     for key in keys:
         try:
-            value = pa.scalar(int(key) if kind == "int64" else str(key), KEY_TYPES[kind]).as_py()
+            value = pa.scalar(_whole(key) if kind == "int64" else str(key), KEY_TYPES[kind]).as_py()
         except (ValueError, OverflowError, pa.ArrowException) as error:
             raise QueryError(f"entity {entity}: key {key!r} is no integer, which {name} is") from error
         values[value] = None
     return name, pa.table({name: pa.array(list(values), KEY_TYPES[kind])})
+
+
+def _whole(key: Any) -> int:
+    """Python reads `1_000`, 1.9, True and digits of every script as integers; nobody means those as a key to delete."""
+    if isinstance(key, int) and not isinstance(key, bool):
+        return key
+    if isinstance(key, str) and INTEGER.fullmatch(key):
+        return int(key)
+    raise ValueError(key)
 
 
 def _dtype(entity: Any) -> Any:

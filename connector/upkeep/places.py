@@ -43,11 +43,18 @@ def places(repository: Repository, entity: str) -> tuple[list[Place], list[Any]]
     for view in views:
         if view.name in snapshot.spaces:
             found += _of_space(repository, view.name)
-        elif view.name in snapshot.views and is_content_view(view):
-            found.append(Place(view.name, "", view.name, repository.offline_log(view)))
         else:
-            found.append(Place(view.name, "", view.name, None))
+            filled = view.name in snapshot.views and is_content_view(view)
+            found += _of_plain(repository, view.name, repository.offline_log(view) if filled else None)
     return found, views
+
+
+def _of_plain(repository: Repository, name: str, log: OfflineLog | None) -> list[Place]:
+    """A plain view has one collection, and for a while two: where it moves, was cut short moving, or could not."""
+    names = [each for each in repository.vector_store.list_collections() if version_of(name, each) is not None]
+    if not names:
+        return [Place(name, "", name, log)]
+    return [Place(name, "", collection, None if place else log) for place, collection in enumerate(names)]
 
 
 def _of_space(repository: Repository, name: str) -> list[Place]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from connector.errors import ConnectorError
-from connector.versions.neighbours import draw, exact_neighbours, indexed_neighbours, overlap, stored_sample
+from connector.versions.neighbours import (
+    draw,
+    exact_neighbours,
+    indexed_neighbours,
+    overlap,
+    recall,
+    stored_sample,
+)
 from connector.versions.records import SpaceVersion
 from connector.versions.trial import Trial
 
@@ -101,7 +107,7 @@ def run_gate(
         metrics: name → figure of a version, more is better; each is taken of both versions.
     """
     report = GateReport([_contract(candidate, store, encoder_for), _rows(candidate, serving, settings)])
-    report.checks.append(_complete(candidate, log))
+    report.checks.append(_complete(candidate, store, log))
     if candidate.rows:
         report.checks += _neighbours(candidate, serving, store, settings)
     if report.passed:
@@ -135,12 +141,23 @@ def _rows(candidate: SpaceVersion, serving: SpaceVersion, settings: GateSettings
     return Check("rows", share, settings.min_rows, candidate.rows > 0 and share >= settings.min_rows, detail)
 
 
-def _complete(candidate: SpaceVersion, log: OfflineLog) -> Check:
-    """The store holds every key of the log: nothing is half written."""
-    keys = _logged_keys(log, candidate.space.join_key.name)
-    share = min(candidate.rows, keys) / keys if keys else 1.0
-    detail = f"{keys:,} keys in the log, {candidate.rows:,} in Milvus; `connector reconcile` shows and mends the rest"
-    return Check("complete", share, 1.0, share >= 1.0, detail)
+def _complete(candidate: SpaceVersion, store: VectorStore, log: OfflineLog) -> Check:
+    """The store holds what the log says, row by row: nothing is half written."""
+    from connector.upkeep.comparison import compare
+    from connector.upkeep.holdings import Holding
+
+    spec = store.describe(candidate.space.collection)
+    if spec is None:
+        return Check("complete", 0.0, 1.0, False, f"{candidate.space.collection} is not in Milvus")
+    view = candidate.view
+    found = compare(Holding(view.name, candidate.label, candidate.state, spec, log, view), store)
+    wrong = found.missing + found.stale + found.changed
+    share = 1 - wrong / found.keys if found.keys else 1.0
+    detail = (
+        f"{found.keys:,} keys in the log; in Milvus {found.missing:,} are missing, {found.stale:,} older, "
+        f"{found.changed:,} otherwise; `connector reconcile {view.name}` shows and mends them"
+    )
+    return Check("complete", share, 1.0, wrong == 0, detail)
 
 
 def _neighbours(
@@ -149,18 +166,19 @@ def _neighbours(
     sample = draw(store, candidate.space, settings.sample, settings.seed)
     exact = exact_neighbours(store, candidate.space, sample, settings.k)
     indexed = indexed_neighbours(store, candidate.space, sample, settings.k)
-    recall = overlap(indexed, exact)
+    found = recall(indexed, exact)
     before = stored_sample(store, serving.space, sample.keys)
     places = {key: place for place, key in enumerate(sample.keys)}
     agreed = overlap(
-        [indexed[places[key]] for key in before.keys], indexed_neighbours(store, serving.space, before, settings.k)
+        [indexed.keys[places[key]] for key in before.keys],
+        indexed_neighbours(store, serving.space, before, settings.k).keys,
     )
     return [
         Check(
             f"recall@{settings.k}",
-            recall,
+            found,
             settings.min_recall,
-            recall >= settings.min_recall,
+            found >= settings.min_recall,
             f"of the index against exact search, {len(sample.keys)} items",
         ),
         Check(
@@ -189,17 +207,3 @@ def _metric(
     value, baseline = values
     bound = baseline - tolerance
     return Check(name, value, bound, value >= bound, f"{baseline:.4g} of version {serving.label}")
-
-
-def _logged_keys(log: OfflineLog, key: str) -> int:
-    import duckdb
-
-    schema = log.schema()
-    if schema is None:
-        return 0
-    batches = (pa.RecordBatch.from_arrays([batch.column(0)], ["logged"]) for batch in log.read([key]))
-    reader: Any = pa.RecordBatchReader.from_batches(pa.schema([("logged", schema.field(key).type)]), batches)
-    with duckdb.connect() as database:
-        database.register("keys", reader)
-        row: Sequence[Any] | None = database.execute("SELECT count(DISTINCT logged) FROM keys").fetchone()
-    return int(row[0]) if row else 0

@@ -13,6 +13,8 @@ from connector.spaces import EmbeddingSpace
 from connector.stores.base import VectorStore
 
 FloatArray = NDArray[np.float32]
+TIE = 1e-5
+"""How far two float32 scores of one vector may lie apart, beside their size."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,20 @@ def draw(store: VectorStore, space: EmbeddingSpace, size: int, seed: int) -> Sam
     return Sample(keys, np.asarray(vectors, np.float32).reshape(len(keys), space.contract.dimension))
 
 
-def exact_neighbours(store: VectorStore, space: EmbeddingSpace, sample: Sample, k: int) -> list[list[Any]]:
+@dataclass(frozen=True)
+class Neighbours:
+    """For each sampled item, its neighbours, nearest first.
+
+    Attributes:
+        keys: of the neighbours.
+        scores: of the neighbours; more is nearer.
+    """
+
+    keys: list[list[Any]]
+    scores: list[list[float]]
+
+
+def exact_neighbours(store: VectorStore, space: EmbeddingSpace, sample: Sample, k: int) -> Neighbours:
     """The k nearest other items of each sampled one, by comparing it with every row; bounded memory."""
     best = np.full((len(sample.keys), k), -np.inf, np.float32)
     names = np.empty((len(sample.keys), k), object)
@@ -61,21 +76,27 @@ def exact_neighbours(store: VectorStore, space: EmbeddingSpace, sample: Sample, 
         order = np.argsort(-joined, axis=1, kind="stable")[:, :k]
         best = np.take_along_axis(joined, order, axis=1)
         names = np.take_along_axis(both, order, axis=1)
-    return [
-        [name for name, score in zip(*pair, strict=True) if score > -np.inf] for pair in zip(names, best, strict=True)
-    ]
+    there = [row > -np.inf for row in best]
+    return Neighbours(
+        [list(row[held]) for row, held in zip(names, there, strict=True)],
+        [row[held].tolist() for row, held in zip(best, there, strict=True)],
+    )
 
 
-def indexed_neighbours(store: VectorStore, space: EmbeddingSpace, sample: Sample, k: int) -> list[list[Any]]:
+def indexed_neighbours(store: VectorStore, space: EmbeddingSpace, sample: Sample, k: int) -> Neighbours:
     """The same, as the index finds them."""
-    found: list[list[Any]] = [[] for _ in sample.keys]
+    keys: list[list[Any]] = [[] for _ in sample.keys]
+    scores: list[list[float]] = [[] for _ in sample.keys]
     if not sample.keys:
-        return found
+        return Neighbours(keys, scores)
     hits = store.search(space.collection, sample.vectors, k + 1, columns=[])
-    for row, key in zip(hits.column("query").to_pylist(), hits.column(space.join_key.name).to_pylist(), strict=True):
+    sign = -1.0 if space.contract.metric == "L2" else 1.0
+    columns = (hits.column(name).to_pylist() for name in ("query", space.join_key.name, "distance"))
+    for row, key, distance in zip(*columns, strict=True):
         if key != sample.keys[row]:
-            found[row].append(key)
-    return [keys[:k] for keys in found]
+            keys[row].append(key)
+            scores[row].append(sign * distance)
+    return Neighbours([some[:k] for some in keys], [some[:k] for some in scores])
 
 
 def stored_sample(store: VectorStore, space: EmbeddingSpace, keys: Sequence[Any]) -> Sample:
@@ -88,6 +109,20 @@ def stored_sample(store: VectorStore, space: EmbeddingSpace, keys: Sequence[Any]
     held = [(key, vector) for key, vector in zip(keys, stored, strict=True) if vector is not None]
     vectors = np.asarray([vector for _, vector in held], np.float32)
     return Sample([key for key, _ in held], vectors.reshape(len(held), space.contract.dimension))
+
+
+def recall(found: Neighbours, exact: Neighbours) -> float:
+    """Mean share of the exact neighbours that were found; 1 where there are none.
+
+    Items as near as the last exact neighbour stand for it: of items that share a vector, any is as good as another
+    (Aumüller, Bernhardsson and Faithfull, ANN-Benchmarks, 2020).
+    """
+    shares = []
+    for near, wanted in zip(found.scores, exact.scores, strict=True):
+        if wanted:
+            least = wanted[-1] - TIE * max(1.0, abs(wanted[-1]))
+            shares.append(min(sum(score >= least for score in near), len(wanted)) / len(wanted))
+    return float(np.mean(shares)) if shares else 1.0
 
 
 def overlap(found: Sequence[Sequence[Any]], expected: Sequence[Sequence[Any]]) -> float:

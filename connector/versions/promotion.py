@@ -7,13 +7,13 @@ them whole; the same command again, or `connector apply`, finishes the move.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from connector.errors import ConfigurationError, PromotionError, UnknownSpaceError
 from connector.spaces import TAG_PREVIOUS
+from connector.versions.alone import alone
 from connector.versions.gate import GateReport, GateSettings, Metric, run_gate
 from connector.versions.records import SpaceVersion, find_version, find_versions
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from connector.repository import Repository
     from connector.retrieval.encode_query import EncoderFor
-
-LOCK_FILE = ".promotion.lock"
 
 
 @dataclass
@@ -79,7 +77,7 @@ def promote(
         PromotionError: a check failed; nothing moved. Carries the gate's report.
         UnknownSpaceError: no such space, version, or no candidate.
     """
-    with _alone(repository):
+    with alone(repository):
         versions = find_versions(repository, name)
         serving, candidate = _serving(versions), _candidate(versions, name, version)
         report = PromotionReport(name, serving.label, candidate.label)
@@ -110,6 +108,8 @@ def promote(
 def rollback(repository: Repository, name: str, *, version: str | int | None = None) -> PromotionReport:
     """Let the version serve again that served before; no gate.
 
+    It serves what it held when it was left: what was ingested since then went to the other version, and to those above.
+
     Args:
         version: label of another version to go back to.
 
@@ -117,7 +117,7 @@ def rollback(repository: Repository, name: str, *, version: str | int | None = N
         UnknownSpaceError: no such space, or nothing to go back to.
         PromotionError: that version holds no rows.
     """
-    with _alone(repository):
+    with alone(repository):
         versions = find_versions(repository, name)
         serving = _serving(versions)
         target = _target(versions, serving, name, version)
@@ -125,7 +125,7 @@ def rollback(repository: Repository, name: str, *, version: str | int | None = N
             raise PromotionError(f"version {target.label} of {name} holds no rows; ingest into it first", GateReport())
         _move(repository, target, previous="")
     report = PromotionReport(name, serving.label, target.label)
-    report.next_step = _declare(target)
+    report.next_step = _declare(target) + "; " + _catch_up(target, serving)
     return report
 
 
@@ -185,25 +185,17 @@ def _target(
     return lower[-1]
 
 
+def _catch_up(version: SpaceVersion, other: SpaceVersion) -> str:
+    """What a version lacks that did not serve for a while."""
+    return (
+        f"version {version.label} holds {version.rows:,} rows, version {other.label} {other.rows:,}: what was ingested "
+        f"while {other.label} served is not in it; ingest it again"
+    )
+
+
 def _declare(version: SpaceVersion) -> str:
     revision = f" and revision={version.space.revision}" if version.space.revision > 1 else ""
     return (
         f"declare {version.space.name} with encoder {version.space.contract.name} version {version.space.version}"
         f"{revision} in the repository's files, so that they say what serves"
     )
-
-
-@contextmanager
-def _alone(repository: Repository) -> Iterator[None]:
-    """One promotion at a time in a repository; the lock goes with the process that holds it."""
-    from filelock import FileLock, Timeout
-
-    folder = repository.path / "data"
-    folder.mkdir(exist_ok=True)
-    try:
-        with FileLock(folder / LOCK_FILE, timeout=10):
-            yield
-    except Timeout as error:
-        raise ConfigurationError(
-            f"{repository.path}: another promotion or rollback is under way; try again when it is done"
-        ) from error

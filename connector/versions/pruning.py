@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from connector.errors import ConfigurationError
+from connector.versions.alone import alone
 from connector.versions.records import SpaceVersion, find_version, find_versions
 
 if TYPE_CHECKING:
@@ -35,6 +36,17 @@ def prune(
     """
     if keep < 0:
         raise ConfigurationError(f"keep={keep}: give 0 or more")
+    if dry_run:
+        return _chosen(repository, name, keep, versions)
+    with alone(repository):
+        repository.refresh()
+        chosen = _chosen(repository, name, keep, versions)
+        for version in chosen:
+            _remove(repository, version, logs)
+    return chosen
+
+
+def _chosen(repository: Repository, name: str, keep: int, versions: Sequence[str | int]) -> list[SpaceVersion]:
     known = find_versions(repository, name)
     if versions:
         chosen = [find_version(known, label) for label in versions]
@@ -44,8 +56,13 @@ def prune(
     for version in chosen:
         if version.state == "serving" or version.aliased:
             raise ConfigurationError(f"version {version.label} of {name} serves; promote another one first")
-    for version in () if dry_run else chosen:
-        repository.vector_store.drop(version.space.collection)
-        if logs:
-            repository.offline_log(version.view).remove()
     return chosen
+
+
+def _remove(repository: Repository, version: SpaceVersion, logs: bool) -> None:
+    store, name = repository.vector_store, version.space.name
+    if store.resolve_alias(name) == version.space.collection:  # moved by hand meanwhile; an alias goes with its target
+        raise ConfigurationError(f"version {version.label} of {name} has begun to serve; nothing more was removed")
+    store.drop(version.space.collection)
+    if logs:
+        repository.offline_log(version.view).remove()

@@ -16,7 +16,7 @@ import pytest
 
 from connector import Connector
 from connector.cli.app import run
-from connector.errors import QueryError, StoreError, StoreUnavailableError, UnknownSpaceError
+from connector.errors import ConfigurationError, QueryError, StoreError, StoreUnavailableError, UnknownSpaceError
 from connector.ingest.run_folder import unfinished_runs
 from connector.stores import MilvusVectorStore
 from tests.ready_shop import write_repository
@@ -192,12 +192,36 @@ def test_keys_that_make_no_sense(shop: Connector) -> None:
         shop.delete("itm", ["i03"])
     with pytest.raises(QueryError, match="no key"):
         shop.delete("item", [])
-    for bad in ("one", str(2**70)):
+    for bad in ("one", str(2**70), "1_000", " 3", "٣", 1.9, True):
         with pytest.raises(QueryError, match="no integer"):
             shop.delete("user", [bad])
     assert shop.delete("user", ["3", 4]).rows == 4
     assert shop.count("user_taste") == ROWS - 2
     assert run(["delete", "--entity", "item", "--repo", str(shop.path)], own_process=False) == 2
+
+
+def test_a_view_that_was_cut_short_moving_does_not_bring_it_back(
+    shop: Connector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows have been carried to the next collection, and the alias has not been moved."""
+    file = shop.path / "features.py"
+    stock = 'Field(name="stock", dtype=Int64)]'
+    file.write_text(file.read_text().replace(stock, stock[:-1] + ', Field(name="size", dtype=Int64)]'))
+    with monkeypatch.context() as patch:
+        patch.setattr(MilvusVectorStore, "set_alias", _die)
+        with pytest.raises(ConfigurationError, match="killed"):
+            shop.apply()
+    assert {"item_content__v1", "item_content__v2"} <= set(found(shop))
+    receipt = shop.delete("item", ["i03"])
+    assert {"item_content__v1", "item_content__v2"} <= {each.place for each in receipt.removals if each.rows}
+    assert found(shop) == {}
+    shop.apply()
+    assert found(shop) == {}
+    assert shop._repository.vector_store.count("item_content") == ROWS - 1
+
+
+def _die(*_: Any) -> None:
+    raise RuntimeError("killed")
 
 
 def test_a_run_that_is_carried_on_does_not_bring_it_back(shop: Connector, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from filelock import FileLock
 
 from connector import Connector
 from connector.cli.app import run
 from connector.errors import ConfigurationError, PromotionError, SchemaMismatchError, UnknownSpaceError
-from connector.versions import GateSettings, Trial
+from connector.versions import GateSettings, Trial, alone
+from connector.versions.alone import LOCK_FILE
 from tests.ready_shop import FEATURE_STORE
 
 ROWS = 80
+EMBEDDING = "item_shape_embedding"
 TEMPLATE = """\
 from feast import Entity, Field, ValueType
 from feast.types import Float64, String
@@ -121,6 +124,10 @@ def test_an_ingest_fills_both_and_promotion_moves_readers(shop: Connector, folde
 
     back = shop.rollback("item_shape")
     assert (back.before, back.now) == ("2", "1")
+    assert (
+        f"version 1 holds {ROWS} rows, version 2 {ROWS}: what was ingested while 2 served is not in it"
+        in back.next_step
+    )
     assert states(shop) == [("1", "serving", ROWS), ("2", "candidate", ROWS)]
     assert vector_length(shop) == 8
     shop.apply()  # the files still declare version 2
@@ -158,6 +165,52 @@ def test_the_gate_refuses_and_says_why(shop: Connector, folder: Path) -> None:
         shop.promote("item_shape", settings=settings, metrics={"hats": share_of_hats})
     moved = shop.promote("item_shape", settings=settings, metrics={"hats": share_of_hats}, override=["hats"])
     assert (moved.now, moved.overridden) == ("2", ["hats"])
+
+
+def test_the_gate_looks_at_every_row(shop: Connector, folder: Path) -> None:
+    """As many rows as keys are not the same rows."""
+    declare(folder, version=2, dimension=12)
+    shop.apply()
+    shop.ingest(goods(), entity="item")
+    store = shop._repository.vector_store
+    row = pa.Table.from_batches(store.scan("item_shape__v2", ["item_id", "kind", EMBEDDING, "event_timestamp"])).slice(
+        0, 1
+    )
+    store.delete("item_shape__v2", row.select(["item_id"]))
+    store.write("item_shape__v2", row.set_column(0, "item_id", pa.array(["not in the log"])))
+    assert store.count("item_shape__v2") == ROWS
+    with pytest.raises(PromotionError, match="1 are missing, 0 older, 0 otherwise") as caught:
+        shop.promote("item_shape")
+    assert [check.name for check in caught.value.report.failed()] == ["complete"]
+    shop.reconcile("item_shape", repair=True)
+    assert shop.promote("item_shape").now == "2"
+
+
+def test_the_gate_takes_items_that_share_a_vector_for_one_another(shop: Connector, folder: Path) -> None:
+    declare(folder, version=2, dimension=12)
+    shop.apply()
+    rows = goods()
+    vectors = rows["shape2"].to_pylist()
+    same = pa.array([vectors[0] if n % 2 else vector for n, vector in enumerate(vectors)], pa.list_(pa.float32()))
+    shop.ingest(rows.set_column(rows.column_names.index("shape2"), "shape2", same), entity="item")
+    moved = shop.promote("item_shape")
+    assert {check.name: check.value for check in moved.gate.checks}["recall@10"] == 1.0
+
+
+def test_nothing_is_pruned_while_another_version_begins_to_serve(
+    shop: Connector, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(folder, version=2, dimension=12)
+    shop.apply()
+    shop.ingest(goods(), entity="item")
+    shop.promote("item_shape")
+    monkeypatch.setattr(alone, "WAIT_S", 0.2)
+    with FileLock(folder / "data" / LOCK_FILE):
+        for change in (lambda: shop.prune("item_shape", keep=0), shop.apply, lambda: shop.rollback("item_shape")):
+            with pytest.raises(ConfigurationError, match="another promotion, rollback, prune or apply is under way"):
+                change()
+        assert [each.label for each in shop.prune("item_shape", keep=0, dry_run=True)] == ["1"]
+    assert states(shop) == [("1", "previous", ROWS), ("2", "serving", ROWS)]
 
 
 def test_a_killed_promotion_is_finished_by_the_next(shop: Connector, folder: Path) -> None:
