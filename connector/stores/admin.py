@@ -107,8 +107,8 @@ class Admin:
             spec = spec_from_json(properties.get(STAMP, ""))
             if spec is None:
                 raise SchemaMismatchError(
-                    f"collection {target} in Milvus was not made by the connector; drop it, or set "
-                    "online_store.collection_prefix or db_name to keep apart"
+                    f"collection {target} in Milvus was not made by the connector, or by an earlier one; drop it, or "
+                    "set online_store.collection_prefix or db_name to keep apart"
                 )
             known = Known(
                 name,

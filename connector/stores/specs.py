@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from feast import FeatureView
 
 T = TypeVar("T")
-FORMAT = 1
+FORMAT = 2
 DEFAULT_INDEX: dict[str, Any] = {"index_type": "HNSW", "M": 16, "efConstruction": 200}
 METRICS: dict[str, Metric] = {
     "": "L2",  # Feast asks for L2 where a field declares nothing
