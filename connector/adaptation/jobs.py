@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
@@ -15,6 +15,9 @@ from connector.adaptation.semantic.spec import NextSemanticIdSpec, SemanticIdsSp
 from connector.adaptation.sequences.spec import MaskedItemSpec, NextItemSpec
 from connector.adaptation.spec import ContrastiveSpec
 from connector.adaptation.universal.spec import UniversalSequenceSpec
+
+if TYPE_CHECKING:
+    from connector.adaptation.processes import Processes
 
 JobSpec: TypeAlias = (
     ContrastiveSpec
@@ -50,6 +53,9 @@ RUNNERS = {
 def pretrain(spec: JobSpec, *, resume: bool = False, until: int | None = None, show: bool = True) -> TrainingReport:
     """Run the job that a spec describes.
 
+    Of several processes (`accelerate launch`, `torchrun`) the main one writes the result; none returns before it lies
+    there, which the jobs' own functions, called directly, do not see to.
+
     Args:
         resume: go on from the newest checkpoint in `spec.out`; on the CPU the result is that of an undisturbed run.
         until: leave off after this step, as if interrupted.
@@ -61,5 +67,20 @@ def pretrain(spec: JobSpec, *, resume: bool = False, until: int | None = None, s
     """
     module, _, function = RUNNERS[spec.job].partition(":")
     run: Any = getattr(import_module(f"connector.adaptation.{module}"), function)
-    report: TrainingReport = run(spec, resume=resume, until=until, show=show)
+    processes = job_processes(spec)
+    report: TrainingReport = run(spec, resume=resume, until=until, show=show and processes.main)
+    # Whoever went on now might look for a result that is still being written.
+    processes.wait()
     return report
+
+
+def job_processes(spec: JobSpec) -> Processes:
+    """The processes that share a job.
+
+    Raises:
+        TrainingError: a device that is not there.
+    """
+    # Imports torch, which reading a spec does without.
+    from connector.adaptation.processes import Processes, choose_device
+
+    return Processes(choose_device(spec.device))

@@ -30,8 +30,12 @@ def register(app: typer.Typer) -> None:
         repo: RepoOption = Path(),
         as_json: JsonOption = False,
     ) -> None:
-        """Run the pretraining job that a spec describes; its `job` says which."""
+        """Run the pretraining job that a spec describes; its `job` says which.
+
+        Processes that `accelerate launch` or `torchrun` started share the job; one of them publishes and prints.
+        """
         from connector.adaptation import load_spec, pretrain
+        from connector.adaptation.jobs import job_processes
         from connector.adaptation.publishing import ENCODER_JOBS, publish_next, require_encoder_job
 
         job = load_spec(spec)
@@ -45,6 +49,8 @@ def register(app: typer.Typer) -> None:
         record: dict[str, Any] = {}
         with contextlib.redirect_stdout(sys.stderr):
             report = pretrain(job, resume=resume, show=not as_json)
+            if not job_processes(job).main:
+                return
             if publish is not None and repository is not None:
                 from connector.applying import refresh_local_server
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,8 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import encoders
+
+ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
 import sys
@@ -53,18 +57,40 @@ epochs: 2
 validation: 0.0
 device: cpu
 """
-PRETRAIN = """
-import sys
-from connector.adaptation import load_spec, pretrain
+SLOW_SAVE = """
+import sys, time, types
+from pathlib import Path
+from connector.adaptation import jobs
+from connector.adaptation.processes import Processes
 
-print(pretrain(load_spec(sys.argv[1])))
+def run(spec, **_):
+    result = Path(spec.out) / "tower"
+    if Processes().main:
+        time.sleep(1)
+        result.mkdir(parents=True)
+    return result
+
+sys.modules["connector.adaptation.slow"] = types.SimpleNamespace(run=run)
+jobs.RUNNERS["next_item"] = "slow:run"
+spec = jobs.SPECS.validate_python(
+    {"job": "next_item", "out": sys.argv[1], "steps": 1, "device": "cpu", "interactions": {"path": "x"}}
+)
+assert jobs.pretrain(spec).is_dir()
 """
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def run(arguments: list[str]) -> None:
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=240, check=False)
+def run(arguments: list[str], **variables: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
@@ -78,8 +104,14 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     assert len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 2
 
 
-def test_a_whole_job_in_two_processes(tmp_path: Path) -> None:
-    """Each decodes the pictures and computes its batches; one writes the tower, after half as many steps."""
+def test_nobody_goes_on_before_the_result_is_written(tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(SLOW_SAVE)
+    run([*LAUNCH, str(script), str(tmp_path / "out")])
+
+
+def test_the_command_in_two_processes(tmp_path: Path) -> None:
+    """Each decodes the pictures and computes its batches; one writes the tower, publishes it and says so."""
     colours = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200), "grey": (120, 120, 120)}
     words = list(colours) * 12
     images = []
@@ -89,12 +121,15 @@ def test_a_whole_job_in_two_processes(tmp_path: Path) -> None:
         images.append(stream.getvalue())
     pq.write_table(pa.table({"word": words, "image": pa.array(images, pa.binary())}), tmp_path / "pairs.parquet")
     (tmp_path / "spec.yaml").write_text(SPEC)
-    script = tmp_path / "job.py"
-    script.write_text(PRETRAIN)
-    run([*LAUNCH, str(script), str(tmp_path / "spec.yaml")])
+    shutil.copytree(ROOT / "feature_repo", tmp_path / "repo", ignore=shutil.ignore_patterns("data", ".connector"))
+    command = ["-m", "connector.cli", "pretrain", str(tmp_path / "spec.yaml"), "--publish", "small"]
+    printed = run([*LAUNCH, *command, "--repo", str(tmp_path / "repo")], XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert [line.split(" (")[0] for line in printed.splitlines()[1:]] == ["published small/1"]
     lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 4
     assert (tmp_path / "out" / "tower" / "README.md").is_file()
     assert [path.name for path in (tmp_path / "out" / "cache").iterdir()] == ["pictures.arrow"]
-    with encoders.load(tmp_path / "out" / "tower", name="small") as image:
+    published = tmp_path / "triton_models" / "small"
+    assert [path.name for path in published.iterdir() if path.name.isdecimal()] == ["1"]
+    with encoders.load(published / "1") as image:
         assert image.encode(images[:4]).shape == (4, 384)
