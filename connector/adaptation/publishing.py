@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 from connector.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from connector.adaptation.run_spec import RunSpec
     from encoders.contract import EncoderContract
 
-ENCODER_JOBS = (
-    "contrastive",
-    "next_item",
-    "masked_item",
-    "universal_sequence",
-    "collaborative_alignment",
-    "co_interaction",
-    "masked_patches",
-    "views",
-    "fusion",
-)
+# Modality of the encoder that a job ends in; a contrastive job's is that of its pairs.
+ENCODER_JOBS = {
+    "contrastive": "image",
+    "next_item": "sequence",
+    "masked_item": "sequence",
+    "universal_sequence": "sequence",
+    "collaborative_alignment": "sequence",
+    "co_interaction": "sequence",
+    "masked_patches": "image",
+    "views": "image",
+    "fusion": "fused",
+}
 
 
 def require_encoder_job(job: str) -> None:
@@ -33,20 +35,51 @@ def require_encoder_job(job: str) -> None:
         raise ConfigurationError(f"job {job} writes no encoder; leave --publish out ({', '.join(ENCODER_JOBS)} do)")
 
 
+def require_target(repository: Path, spec: RunSpec, name: str) -> None:
+    """Check, before hours of training, that what a job ends in can be published under a name.
+
+    Raises:
+        ConfigurationError: the job ends in no encoder, or the name is that of encoders of another modality.
+        ServingError: a name that cannot be a model's, or a repository that cannot be written.
+        EncoderLoadError: a version of that name which cannot be read.
+    """
+    from connector.serving.repository import require_name, require_writable
+
+    require_encoder_job(spec.job)
+    require_name(name)
+    made = getattr(spec, "medium", ENCODER_JOBS[spec.job])
+    for version, contract in _versions(repository, name).items():
+        if contract is not None and contract.modality != made:
+            raise ConfigurationError(
+                f"{repository / name / str(version)} encodes {contract.modality}, job {spec.job} ends in an encoder of "
+                f"{made}; publish under another name"
+            )
+    require_writable(repository)
+
+
 def publish_next(repository: Path, tower: Path, name: str) -> EncoderContract:
     """Publish a tower folder under the version after the highest of that name.
 
-    The same weights again keep the version they have.
+    A version counts that is only described, its graph still to be made, as in a fresh checkout. The same weights again
+    keep the version they have.
 
     Raises:
         ServingError: a name that cannot be a model's, or a repository that cannot be written.
         EncoderLoadError: the tower cannot be exported.
     """
-    from connector.serving import publish, published
+    from connector.serving import publish
     from encoders.weight_files import weights_hash
 
-    versions = {contract.version: contract for contract in published(repository) if contract.name == name}
-    digest = weights_hash(tower)
-    same = [version for version, contract in versions.items() if contract.weights_hash == digest]
+    versions, digest = _versions(repository, name), weights_hash(tower)
+    same = [version for version, contract in versions.items() if contract and contract.weights_hash == digest]
     version = max(same) if same else max(versions, default=0) + 1
     return publish(repository, tower, name=name, version=version)
+
+
+def _versions(repository: Path, name: str) -> dict[int, EncoderContract | None]:
+    """What is taken under a name; None where a folder describes no encoder."""
+    from connector.serving.repository import read_contract
+    from encoders.folder import RECORD
+
+    folders = [path for path in (repository / name).glob("*") if path.name.isdecimal()]
+    return {int(path.name): read_contract(path) if (path / RECORD).is_file() else None for path in folders}

@@ -36,16 +36,15 @@ def register(app: typer.Typer) -> None:
         """
         from connector.adaptation import load_spec, pretrain
         from connector.adaptation.jobs import job_processes
-        from connector.adaptation.publishing import ENCODER_JOBS, publish_next, require_encoder_job
+        from connector.adaptation.publishing import ENCODER_JOBS, publish_next, require_target
 
         job = load_spec(spec)
         repository = None
         if publish is not None:
             from connector.repository import Repository
 
-            # Before hours of training, not after them.
-            require_encoder_job(job.job)
             repository = Repository(repo)
+            require_target(repository.model_repository, job, publish)
         record: dict[str, Any] = {}
         with contextlib.redirect_stdout(sys.stderr):
             report = pretrain(job, resume=resume, show=not as_json)

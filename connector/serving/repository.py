@@ -67,7 +67,7 @@ def publish(
         EncoderLoadError: the source cannot be loaded.
         ServingError: a name that cannot be a model's, or a repository that cannot be written.
     """
-    _require_name(name, version)
+    require_name(name, version)
     folder = version_folder(repository, name, version)
     try:
         contract = _publish_version(repository, source, folder, name, version, replace_other)
@@ -148,6 +148,34 @@ def write_model_files(
         _write_changed(keep, b"")
         text = HEADER + render_ensemble(contract, its_members, max_batch)
         _write_changed(repository / model / "config.pbtxt", text.encode())
+
+
+def require_name(name: str, version: int = 1) -> None:
+    """Check that an encoder can be published under a name and version.
+
+    Raises:
+        ServingError: it cannot.
+    """
+    plain = name.replace("_", "").replace("-", "").replace(".", "")
+    if not plain.isascii() or not plain.isalnum() or name.startswith(".") or len(name) > 100:
+        raise ServingError(f"{name!r} cannot be a model's name; use letters, digits, `_`, `-` and `.`")
+    if ENSEMBLE.fullmatch(name):
+        raise ServingError(f"{name!r} is how the ensemble of a fused encoder is called; use a name without its ending")
+    if version < 1:
+        raise ServingError(f"model {name}: version {version} is below 1")
+
+
+def require_writable(repository: Path) -> None:
+    """Check that encoders can be published here.
+
+    Raises:
+        ServingError: the folder cannot be written.
+    """
+    try:
+        with _staging(repository):
+            pass
+    except OSError as error:
+        raise ServingError(f"{error.filename or repository}: cannot be written: {error.strerror}") from error
 
 
 def _publish_version(
@@ -262,16 +290,6 @@ def _staging(repository: Path) -> Iterator[Path]:
         yield inner
     finally:
         shutil.rmtree(outer, ignore_errors=True)
-
-
-def _require_name(name: str, version: int) -> None:
-    plain = name.replace("_", "").replace("-", "").replace(".", "")
-    if not plain.isascii() or not plain.isalnum() or name.startswith(".") or len(name) > 100:
-        raise ServingError(f"{name!r} cannot be a model's name; use letters, digits, `_`, `-` and `.`")
-    if ENSEMBLE.fullmatch(name):
-        raise ServingError(f"{name!r} is how the ensemble of a fused encoder is called; use a name without its ending")
-    if version < 1:
-        raise ServingError(f"model {name}: version {version} is below 1")
 
 
 def _write_changed(path: Path, content: bytes) -> None:

@@ -122,14 +122,17 @@ def test_the_command_in_two_processes(tmp_path: Path) -> None:
     pq.write_table(pa.table({"word": words, "image": pa.array(images, pa.binary())}), tmp_path / "pairs.parquet")
     (tmp_path / "spec.yaml").write_text(SPEC)
     shutil.copytree(ROOT / "feature_repo", tmp_path / "repo", ignore=shutil.ignore_patterns("data", ".connector"))
-    command = ["-m", "connector.cli", "pretrain", str(tmp_path / "spec.yaml"), "--publish", "small"]
+    # As a checkout has it: version 1 is described, and its graph is still to be made.
+    shutil.copytree(ROOT / "triton_models" / "image" / "1", tmp_path / "triton_models" / "image" / "1")
+    (tmp_path / "triton_models" / "image" / "1" / "model.onnx").unlink(missing_ok=True)
+    command = ["-m", "connector.cli", "pretrain", str(tmp_path / "spec.yaml"), "--publish", "image"]
     printed = run([*LAUNCH, *command, "--repo", str(tmp_path / "repo")], XDG_CACHE_HOME=str(tmp_path / "cache"))
-    assert [line.split(" (")[0] for line in printed.splitlines()[1:]] == ["published small/1"]
+    assert [line.split(" (")[0] for line in printed.splitlines()[1:]] == ["published image/2"]
     lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == 4
     assert (tmp_path / "out" / "tower" / "README.md").is_file()
     assert [path.name for path in (tmp_path / "out" / "cache").iterdir()] == ["pictures.arrow"]
-    published = tmp_path / "triton_models" / "small"
-    assert [path.name for path in published.iterdir() if path.name.isdecimal()] == ["1"]
-    with encoders.load(published / "1") as image:
+    published = tmp_path / "triton_models" / "image"
+    assert sorted(path.name for path in published.iterdir() if path.name.isdecimal()) == ["1", "2"]
+    with encoders.load(published / "2") as image:
         assert image.encode(images[:4]).shape == (4, 384)

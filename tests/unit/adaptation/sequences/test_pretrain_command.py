@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import pytest
 import yaml
 
 from connector.adaptation import JobSpec
-from connector.adaptation.publishing import publish_next
+from connector.adaptation.publishing import publish_next, require_target
 from connector.cli import run
+from connector.errors import ConnectorError
 from tests.unit.encoders import tiny_models
+
+ROOT = Path(__file__).parents[4]
 
 
 def test_the_command_runs_the_job_that_the_spec_names(
@@ -28,7 +32,7 @@ def test_the_command_runs_the_job_that_the_spec_names(
 def test_what_is_no_encoder_is_not_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "job.yaml"
     file.write_text("job: semantic_ids\nout: out\nsteps: 1\ncontent: {path: c.parquet}\n")
-    assert run(["pretrain", str(file), "--publish", "x"]) == 2
+    assert run(["pretrain", str(file), "--publish", "x", "--repo", str(ROOT / "feature_repo")]) == 2
     assert "writes no encoder" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -39,3 +43,50 @@ def test_each_new_encoder_is_the_next_version(tmp_path: Path) -> None:
     assert [publish_next(repository, tower, "next").version for tower in (first, first)] == [1, 1]
     second = tiny_models.sequence(tmp_path / "b", causal=False)
     assert publish_next(repository, second, "next").version == 2
+
+
+def test_a_version_without_its_graph_is_taken(tmp_path: Path) -> None:
+    """As in a checkout: described, and the graph still to be made."""
+    repository, kept = tmp_path / "models", shutil.ignore_patterns("model.onnx", "model.contract")
+    first, second = tiny_models.sequence(tmp_path / "a"), tiny_models.sequence(tmp_path / "b", causal=False)
+    publish_next(tmp_path / "whole", first, "next")
+    shutil.copytree(tmp_path / "whole", repository, ignore=kept)
+    assert publish_next(repository, second, "next").version == 2
+    assert publish_next(repository, first, "next").version == 1
+    assert (repository / "next" / "1" / "model.onnx").is_file()
+    (repository / "next" / "7").mkdir()
+    assert publish_next(repository, tiny_models.sequence(tmp_path / "c", normalize=True), "next").version == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("a/b", "cannot be a model's name"), ("image", "encodes image"), ("broken", "encoder.json"), ("fine", "written")],
+)
+def test_a_target_that_will_not_do_is_known_before_training(
+    make_job: Callable[..., JobSpec], tmp_path: Path, name: str, reason: str
+) -> None:
+    repository, spec = tmp_path / "models", make_job("next_item")
+    if name == "fine":
+        repository.write_text("no folder")
+    else:
+        shutil.copytree(ROOT / "triton_models" / "image" / "1", repository / "image" / "1")
+        (repository / "broken" / "1").mkdir(parents=True)
+        (repository / "broken" / "1" / "encoder.json").write_text("{}")
+    with pytest.raises(ConnectorError, match=reason):
+        require_target(repository, spec, name)
+
+
+def test_a_target_that_will_do_leaves_nothing_behind(make_job: Callable[..., JobSpec], tmp_path: Path) -> None:
+    require_target(tmp_path / "models", make_job("next_item"), "next")
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_the_command_looks_at_its_target_first(
+    make_job: Callable[..., JobSpec], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_job("next_item", steps=3)
+    file = tmp_path / "job.yaml"
+    file.write_text(yaml.safe_dump(json.loads(spec.model_dump_json())))
+    assert run(["pretrain", str(file), "--publish", "a b", "--repo", str(ROOT / "feature_repo")]) == 2
+    assert "cannot be a model's name" in capsys.readouterr().err
+    assert not Path(spec.out).exists()
