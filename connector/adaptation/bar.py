@@ -33,6 +33,11 @@ class TrainingBar:
             figures = f"loss {progress.loss:.3f}  {rate:.2f} steps/s"
             self._bar.update(self._task, completed=progress.step, figures=figures)
 
+    def say(self, line: str) -> None:
+        """A line above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+
     def __enter__(self) -> TrainingBar:
         if self._show:
             from rich.console import Console

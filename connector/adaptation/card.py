@@ -34,7 +34,7 @@ encoder `{spec.text_encoder}`. Load it with `encoders.load(folder)`.
 {sources}
 
 {report.steps} steps of {spec.batch_size}, AdamW at {spec.learning_rate:g}, seed {spec.seed}; the state of step \
-{report.best_step} was kept.
+{report.best_step} was kept.{report.resumed}
 
 ## How well it does on the rows held out
 

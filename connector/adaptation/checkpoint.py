@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from connector.errors import TrainingError
+from connector.errors import ConfigurationError, TrainingError
 from encoders.files import new_folder, write_json
 
 PREFIX = "step-"
@@ -26,9 +28,12 @@ class Progress:
         spec_hash: of the spec it was started with.
         step: steps done.
         seconds: spent training, over all runs.
-        best, best_step: best value of the validation metric so far, and the step it was seen at.
+        best, best_step: best value of the validation metric so far, None before the first that is a finite number, and
+            the step it was seen at.
         stale: evaluations since then.
         loss: exponential mean of the loss.
+        settings: those that may be changed when the job is resumed, as they are now.
+        changes: what was changed so far, a line for each time.
     """
 
     spec_hash: str
@@ -39,6 +44,8 @@ class Progress:
     stale: int = 0
     loss: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    changes: list[str] = field(default_factory=list)
 
 
 def save_checkpoint(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:
@@ -54,8 +61,13 @@ def save_checkpoint(folder: Path, module: nn.Module, optimizer: torch.optim.Opti
     return target
 
 
-def load_checkpoint(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> Progress | None:
+def load_checkpoint(
+    folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, check: Callable[[Progress], None]
+) -> Progress | None:
     """Restore the newest checkpoint in `folder`, or return None where there is none.
+
+    Args:
+        check: may refuse it, by an error of its own, before anything is put into the module.
 
     Raises:
         TrainingError: it does not fit the module, or is damaged.
@@ -66,8 +78,11 @@ def load_checkpoint(folder: Path, module: nn.Module, optimizer: torch.optim.Opti
     newest = found[-1]
     try:
         progress = Progress(**json.loads((newest / "progress.json").read_text(encoding="utf-8")))
+        check(progress)
         load_state(module, load_file(newest / "model.safetensors"))
         _restore(module, optimizer, load_file(newest / "optimizer.safetensors"))
+    except ConfigurationError:
+        raise
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise TrainingError(f"{newest}: cannot be continued from; start afresh without resume") from error
     return progress

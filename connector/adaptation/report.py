@@ -23,6 +23,7 @@ class TrainingReport:
         metrics: validation figures of the kept state.
         seconds: of training, evaluation aside.
         steps_per_second: of the same.
+        changes: settings that were changed where the job was resumed, a line for each time.
     """
 
     folder: Path
@@ -33,11 +34,17 @@ class TrainingReport:
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     steps_per_second: float = 0.0
+    changes: tuple[str, ...] = ()
 
     @property
     def learned_from(self) -> str:
         """How much of what, for people."""
         raise NotImplementedError
+
+    @property
+    def resumed(self) -> str:
+        """For a card: which settings were changed on the way; empty where none were."""
+        return "".join(f" Resumed {line}." for line in self.changes)
 
     @property
     def shown(self) -> dict[str, float]:
@@ -47,9 +54,10 @@ class TrainingReport:
     def __str__(self) -> str:
         figures = ", ".join(f"{name} {value:.3f}" for name, value in self.shown.items())
         left_out = f" ({sum(self.skipped.values())} skipped)" if self.skipped else ""
+        changes = f" ({'; '.join(self.changes)})" if self.changes else ""
         return (
-            f"{self.learned_from}{left_out}, {self.steps} steps in {self.seconds:.0f} s; kept step {self.best_step}: "
-            f"{figures}; written to {self.folder}"
+            f"{self.learned_from}{left_out}, {self.steps} steps in {self.seconds:.0f} s{changes}; kept step "
+            f"{self.best_step}: {figures}; written to {self.folder}"
         )
 
 
@@ -61,6 +69,7 @@ def outcome(progress: Progress) -> dict[str, Any]:
         "loss": progress.loss,
         "seconds": progress.seconds,
         "steps_per_second": progress.step / max(progress.seconds, 1e-9),
+        "changes": tuple(progress.changes),
     }
 
 

@@ -8,6 +8,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+# How long, how fast and where: what a resumed job may be told anew.
+CHANGEABLE = (
+    "steps",
+    "epochs",
+    "minutes",
+    "learning_rate",
+    "evaluate_every",
+    "patience",
+    "checkpoint_every",
+    "device",
+)
+
 
 class Record(BaseModel):
     """Part of a spec: unknown fields are errors, nothing changes afterwards."""
@@ -54,8 +66,16 @@ class RunSpec(Record):
 
     @property
     def hash(self) -> str:
-        """Of everything but `out`, which may be moved."""
-        return hashlib.sha256(self.model_dump_json(exclude={"out"}).encode()).hexdigest()
+        """Of what a resumed job must share with the one it goes on from.
+
+        That is everything but `out`, which may be moved, and the `CHANGEABLE` fields.
+        """
+        return hashlib.sha256(self.model_dump_json(exclude={"out", *CHANGEABLE}).encode()).hexdigest()
+
+    @property
+    def changeable(self) -> dict[str, Any]:
+        """The `CHANGEABLE` fields."""
+        return self.model_dump(include=set(CHANGEABLE))
 
     def located(self, base: Path) -> Any:
         """The same spec, its relative paths counted from `base`."""

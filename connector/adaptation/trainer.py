@@ -6,27 +6,24 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from connector.adaptation.best import BestStates
 from connector.adaptation.board import FOLDER as BOARD
 from connector.adaptation.board import Board
-from connector.adaptation.checkpoint import (
-    Progress,
-    load_checkpoint,
-    load_state,
-    save_checkpoint,
-    state_of,
-)
+from connector.adaptation.checkpoint import Progress, load_checkpoint, save_checkpoint
 from connector.adaptation.processes import Processes
-from connector.adaptation.run_spec import RunSpec
+from connector.adaptation.run_spec import CHANGEABLE, RunSpec
 from connector.errors import ConfigurationError, TrainingError
 
 LOG = "log.jsonl"
+CHECKPOINTS = "checkpoints"
+BEST = "best"
 GRADIENT_NORM = 1.0
 
 Notice = Callable[[Progress, float], None]
@@ -38,7 +35,9 @@ class Plan:
 
     Attributes:
         steps: in all; None where `minutes` says when to stop.
-        metric: name of the evaluation result that decides which state is best; higher is better.
+        metric: name of the evaluation result that decides which state is best; higher is better, and what is not a
+            finite number is never better.
+        settings: what a resumed job may be told anew, to be compared with the checkpoint's.
     """
 
     spec_hash: str
@@ -52,6 +51,7 @@ class Plan:
     patience: int | None
     seed: int
     metric: str
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: RunSpec, metric: str, steps: int | None) -> Plan:
@@ -68,11 +68,17 @@ class Plan:
             patience=spec.patience,
             seed=spec.seed,
             metric=metric,
+            settings=spec.changeable,
         )
 
 
 class Trainer:
     """Trains one module, in one process or in as many as `accelerate launch` started.
+
+    The learning rate is a function of the plan and of the share of it that is done. A resumed job whose plan was
+    changed goes on at the rate that the new plan has at this point: another `learning_rate` scales the whole curve;
+    with more `steps` the same step lies earlier on it, where the rate is higher, or in the warm-up again. The
+    optimiser's moments are the checkpoint's. Such a job does not end like an undisturbed one.
 
     Args:
         module: everything that is learned.
@@ -81,6 +87,7 @@ class Trainer:
         evaluate: → metrics, `plan.metric` among them; the module is in evaluation mode.
         folder: of checkpoints and log.
         notice: told the progress and the rate in steps per second, after each step.
+        say: told in a line what was changed since the checkpoint.
     """
 
     def __init__(
@@ -91,11 +98,12 @@ class Trainer:
         plan: Plan,
         folder: Path,
         notice: Notice | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self._module, self._loss_of, self._evaluate, self._plan = module, loss_of, evaluate, plan
-        self._folder, self._notice = folder, notice
+        self._folder, self._notice, self._say = folder, notice, say
         self._optimizer = torch.optim.AdamW(_parameter_groups(module, plan.weight_decay), lr=plan.learning_rate)
-        self._best_folder = folder / "best"
+        self._best = BestStates(folder / BEST)
         self._processes = Processes(next(module.parameters()).device)
 
     def run(self, *, resume: bool = False, until: int | None = None) -> Progress:
@@ -106,7 +114,8 @@ class Trainer:
             until: leave off after this step, as if interrupted; for tests and for time slots.
 
         Raises:
-            TrainingError: the loss is not finite; names the step and the last good checkpoint.
+            TrainingError: the loss is not finite; names the step and the last good checkpoint. Or no evaluation gave a
+                finite metric, so that no state is known to be the best.
             ConfigurationError: the checkpoint was made under another spec.
         """
         progress = self._start(resume)
@@ -128,32 +137,62 @@ class Trainer:
                     self._log(progress)
                     board.figures(progress)
                 if main and (last or progress.step % self._plan.checkpoint_every == 0):
-                    save_checkpoint(self._folder / "checkpoints", self._module, self._optimizer, progress)
+                    save_checkpoint(self._folder / CHECKPOINTS, self._module, self._optimizer, progress)
+                    self._best.settle(_best_step(progress))
+            if self._done(progress) and not progress.metrics:
+                # Resumed under a plan that is over already, before a first evaluation.
+                self._assess(progress)
+                self._log(progress)
+                board.figures(progress)
         finally:
             board.close()
         self._processes.wait()
-        self._restore_best()
+        self._finish(progress)
         return progress
 
     def _log(self, progress: Progress) -> None:
         if self._processes.main:
-            with (self._folder / LOG).open("a", encoding="utf-8") as log:
-                log.write(json.dumps(_record(progress, self._rate(progress))) + "\n")
+            self._write_log(_record(progress, self._rate(progress)))
+
+    def _write_log(self, record: dict[str, Any]) -> None:
+        with (self._folder / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(record) + "\n")
 
     def _start(self, resume: bool) -> Progress:
         self._folder.mkdir(parents=True, exist_ok=True)
-        checkpoints = self._folder / "checkpoints"
-        found = load_checkpoint(checkpoints, self._module, self._optimizer) if resume else None
+        checkpoints = self._folder / CHECKPOINTS
+        found = load_checkpoint(checkpoints, self._module, self._optimizer, self._require_same) if resume else None
         self._processes.wait()
         if found is None:
             if self._processes.main:
-                _remove(self._folder / name for name in ("checkpoints", "best", LOG, BOARD))
-            return Progress(self._plan.spec_hash)
+                _remove(self._folder / name for name in (CHECKPOINTS, BEST, LOG, BOARD))
+            return Progress(self._plan.spec_hash, settings=self._plan.settings)
+        if self._processes.main:
+            self._best.settle(_best_step(found))
+        self._adopt_settings(found)
+        return found
+
+    def _require_same(self, found: Progress) -> None:
         if found.spec_hash != self._plan.spec_hash:
             raise ConfigurationError(
-                f"{checkpoints}: was made under another spec; name another out folder, or start afresh without resume"
+                f"{self._folder / CHECKPOINTS}: was made under another spec; name another out folder, or start afresh "
+                f"without resume (only out, {', '.join(CHANGEABLE)} may change)"
             )
-        return found
+
+    def _adopt_settings(self, progress: Progress) -> None:
+        """Take the plan's settings for the checkpoint's, and say which are new."""
+        before, now = progress.settings, self._plan.settings
+        changed = {name: (before.get(name), value) for name, value in now.items() if before.get(name) != value}
+        progress.settings = now
+        if not changed:
+            return
+        parts = (f"{name} {_shown(new)} instead of {_shown(old)}" for name, (old, new) in changed.items())
+        line = f"from step {progress.step} on: {', '.join(parts)}"
+        progress.changes.append(line)
+        if self._processes.main:
+            self._write_log({"step": progress.step, "changed": line})
+            if self._say:
+                self._say(line)
 
     def _step(self, progress: Progress) -> None:
         self._module.train()
@@ -182,10 +221,11 @@ class Trainer:
         with torch.no_grad():
             progress.metrics = self._processes.agree(self._evaluate())
         value = progress.metrics[self._plan.metric]
-        if progress.best is None or value > progress.best:
+        # Loss and gradient are looked at on their own: a metric can be no number because of the rows held out.
+        if math.isfinite(value) and (progress.best is None or value > progress.best):
             progress.best, progress.best_step, progress.stale = value, progress.step, 0
             if self._processes.main:
-                save_best(self._best_folder, self._module)
+                self._best.save(self._module, progress.step)
         else:
             progress.stale += 1
 
@@ -205,27 +245,30 @@ class Trainer:
             return self._plan.learning_rate * max(share, 1e-3) / warmup
         return self._plan.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup))) / 2)
 
-    def _restore_best(self) -> None:
-        if (self._best_folder / "model.safetensors").is_file():
-            from safetensors.torch import load_file
-
-            load_state(self._module, load_file(self._best_folder / "model.safetensors"))
+    def _finish(self, progress: Progress) -> None:
+        """Leave the module in its best state; in its last, where the job was left off before a first evaluation."""
+        if progress.best is not None:
+            self._best.restore(self._module, progress.best_step)
+        elif self._done(progress):
+            raise TrainingError(
+                f"{self._folder}: no evaluation gave a finite {self._plan.metric} (at last "
+                f"{progress.metrics[self._plan.metric]}); look for broken rows among those held out"
+            )
         self._module.eval()
 
     def _broken(self, progress: Progress, value: float, what: str = "loss") -> str:
-        kept = sorted((self._folder / "checkpoints").glob("step-*"))
+        kept = sorted((self._folder / CHECKPOINTS).glob("step-*"))
         last = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint had been written yet"
-        return f"step {progress.step}: the {what} is {value}; {last}; lower learning_rate, or look for broken rows"
+        way = "lower learning_rate and resume" if kept else "lower learning_rate"
+        return f"step {progress.step}: the {what} is {value}; {last}; {way}, or look for broken rows"
 
 
-def save_best(folder: Path, module: nn.Module) -> None:
-    """Write the module's state into `folder`, whole or not at all."""
-    from safetensors.torch import save_file
+def _best_step(progress: Progress) -> int | None:
+    return None if progress.best is None else progress.best_step
 
-    from encoders.files import new_folder
 
-    with new_folder(folder) as filling:
-        save_file(state_of(module), filling / "model.safetensors")
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
 def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -48,17 +48,20 @@ def train(
     Args:
         metric: name of the validation figure that decides which state is best; higher is better.
         resume: go on from the newest checkpoint in `spec.out`; on the CPU the result is that of an undisturbed run.
+            Length, rate, device and care may be changed (`run_spec.CHANGEABLE`); then it is another, as report and log
+            say.
         until: leave off after this step, as if interrupted.
         show: draw a progress bar where a person is watching.
 
     Raises:
-        TrainingError: the loss is not finite; names the step and the last good checkpoint.
+        TrainingError: the loss is not finite; names the step and the last good checkpoint. Or no evaluation gave a
+            finite metric.
         ConfigurationError: `resume` finds a checkpoint of another spec.
     """
     plan = Plan.of(spec, metric, planned_steps(spec, job.lap, Processes(job.device).count))
     module: nn.Module = job.module
     with TrainingBar(spec.job, plan.steps, show=show) as bar:
-        trainer = Trainer(module, job.loss_of, job.evaluate, plan, Path(spec.out), bar.notice)
+        trainer = Trainer(module, job.loss_of, job.evaluate, plan, Path(spec.out), bar.notice, bar.say)
         return trainer.run(resume=resume, until=until)
 
 

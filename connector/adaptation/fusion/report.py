@@ -55,7 +55,7 @@ item is a mapping of modality to raw content, and any of them may be absent.
 {spec.batch_size}, symmetric
 InfoNCE between two views of an item, each modality kept in a view with probability {spec.keep:g}; AdamW at \
 {spec.learning_rate:g}, seed {spec.seed};
-the state of step {report.best_step} was kept.
+the state of step {report.best_step} was kept.{report.resumed}
 
 ## How well a part finds its item, on the rows held out
 

@@ -43,7 +43,7 @@ codes are the same. Load it with `connector.adaptation.semantic.saving.load_quan
 
 `{Path(spec.content.path).name}`: {report.items} vectors, {spec.validation:.0%} of them held out. {report.steps} \
 steps of {spec.batch_size}, AdamW at {spec.learning_rate:g}, seed {spec.seed}; the state of step {report.best_step} \
-was kept.
+was kept.{report.resumed}
 
 ## How well it does
 

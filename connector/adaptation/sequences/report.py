@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from connector.adaptation.report import TrainingReport, figure_rows
 from connector.adaptation.sequences.data import Histories
@@ -43,7 +44,7 @@ Of each history the newest {spec.test:.0%} was held out for the test, and of the
 {spec.validation:.0%} for validation.
 
 {report.steps} steps of {spec.batch_size}, AdamW at {spec.learning_rate:g}, seed {spec.seed}; the state of step \
-{report.best_step} was kept.
+{report.best_step} was kept.{report.resumed}
 
 ## How well it does
 
@@ -56,7 +57,7 @@ kept state was chosen.
 """
 
 
-def counts(histories: Histories) -> dict[str, int]:
+def counts(histories: Histories) -> dict[str, Any]:
     """Fields of the report that say what was learned from."""
     return {
         "users": sum(len(history) > 1 for history in histories.learned),

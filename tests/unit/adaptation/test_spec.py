@@ -76,3 +76,19 @@ def test_hash_ignores_where_results_go() -> None:
 
 def test_columns_of() -> None:
     assert columns_of("a {colour} {kind}, {{really}}") == ["colour", "kind"]
+
+
+def test_only_length_rate_place_and_care_may_change_when_a_job_is_resumed() -> None:
+    first = parse_spec(spec())
+    free = {
+        "out": "b",
+        "learning_rate": 0.5,
+        "patience": 3,
+        "evaluate_every": 7,
+        "checkpoint_every": 7,
+        "device": "cpu",
+    }
+    for values in (spec(**free), spec(steps=None, epochs=2), spec(steps=None, minutes=2)):
+        assert parse_spec(values).hash == first.hash
+    for changes in ({"seed": 1}, {"batch_size": 4}, {"warmup": 0.2}, {"weight_decay": 0.1}, {"temperature": 0.1}):
+        assert parse_spec(spec(**changes)).hash != first.hash

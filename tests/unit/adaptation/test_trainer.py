@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +97,61 @@ def test_another_spec_is_refused(tmp_path: Path, linear: Callable[[], nn.Linear]
     with pytest.raises(ConfigurationError, match="another spec"):
         trainer(tmp_path, linear(), plan(spec_hash="b")).run(resume=True)
     assert trainer(tmp_path, linear(), plan(spec_hash="b")).run().step == 20
+
+
+def test_a_resumed_run_may_be_told_another_rate_and_length(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    said: list[str] = []
+    before = plan(settings={"learning_rate": 0.1, "steps": 20, "patience": None})
+    with pytest.raises(TrainingError, match="lower learning_rate and resume"):
+        trainer(tmp_path, linear(), before, broken_at=12).run()
+    after = plan(learning_rate=0.01, steps=30, settings={"learning_rate": 0.01, "steps": 30, "patience": None})
+    job = trainer(tmp_path, linear(), after)
+    job._say = said.append
+    assert job._rate(Progress("a", step=15)) < 0.01
+    progress = job.run(resume=True)
+    assert progress.step == 30
+    assert said == progress.changes == ["from step 10 on: learning_rate 0.01 instead of 0.1, steps 30 instead of 20"]
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["changed"] for line in lines if "changed" in line] == said
+    assert all(line["learning_rate"] < 0.0101 for line in lines if line["step"] > 10)
+    # Nothing changed: nothing is said.
+    assert trainer(tmp_path, linear(), after).run(resume=True).changes == said
+
+
+def test_the_best_state_is_one_of_the_way_that_was_gone(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    """The run that died had seen a better state after its checkpoint; the resumed one never comes by it."""
+    few = {"evaluate_every": 2, "checkpoint_every": 5}
+    until_best = linear()
+    trainer(tmp_path / "a", until_best, plan(), scores=[0.1]).run(until=4)
+    with pytest.raises(TrainingError):
+        trainer(tmp_path / "b", linear(), plan(**few), scores=[0.1, 0.5, 0.6, 0.9], broken_at=9).run()
+    module = linear()
+    job = trainer(tmp_path / "b", module, plan(**few, learning_rate=0.01), scores=[0.2] * 8)
+    progress = job.run(resume=True)
+    assert (progress.best, progress.best_step) == (0.5, 4)
+    assert torch.equal(module.weight, until_best.weight)
+    assert [path.name for path in (tmp_path / "b" / "best").iterdir()] == ["step-00000004"]
+
+
+def test_what_is_no_number_is_never_the_best(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    progress = trainer(tmp_path / "a", linear(), plan(), scores=[math.nan, 0.5, math.inf, 0.2]).run()
+    assert (progress.best, progress.best_step) == (0.5, 10)
+    with pytest.raises(TrainingError, match=r"no evaluation gave a finite score \(at last nan\)"):
+        trainer(tmp_path / "b", linear(), plan(), scores=[math.nan] * 4).run()
+
+
+def test_resumed_when_its_new_length_is_over(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    long = plan(steps=100, evaluate_every=50)
+    trainer(tmp_path, linear(), long).run(until=10)
+    progress = trainer(tmp_path, linear(), plan(steps=8, evaluate_every=50)).run(resume=True)
+    assert (progress.step, progress.best_step) == (10, 10)
+
+
+def test_a_best_state_that_is_gone_is_one_clear_line(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    trainer(tmp_path, linear(), plan()).run()
+    shutil.rmtree(tmp_path / "best")
+    with pytest.raises(TrainingError, match="best state cannot be read"):
+        trainer(tmp_path, linear(), plan()).run(resume=True)
 
 
 def test_a_damaged_checkpoint_is_one_clear_line(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:

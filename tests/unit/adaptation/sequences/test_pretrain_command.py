@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from connector.adaptation import JobSpec
+from connector.adaptation import JobSpec, pretrain
 from connector.adaptation.publishing import publish_next, require_target
 from connector.cli import run
-from connector.errors import ConnectorError
+from connector.errors import ConfigurationError, ConnectorError
 from tests.unit.encoders import tiny_models
 
 ROOT = Path(__file__).parents[4]
@@ -90,3 +90,15 @@ def test_the_command_looks_at_its_target_first(
     assert run(["pretrain", str(file), "--publish", "a b", "--repo", str(ROOT / "feature_repo")]) == 2
     assert "cannot be a model's name" in capsys.readouterr().err
     assert not Path(spec.out).exists()
+
+
+def test_a_finished_job_goes_on_for_longer(make_job: Callable[..., JobSpec]) -> None:
+    pretrain(make_job("next_item", steps=2), show=False)
+    changed = make_job("next_item", steps=4, learning_rate=0.001, checkpoint_every=1, patience=9)
+    report = pretrain(changed, resume=True, show=False)
+    assert report.steps == 4
+    changes = "from step 2 on: steps 4 instead of 2, learning_rate 0.001 instead of 0.01"
+    assert changes in str(report)
+    assert f"was kept. Resumed {changes}" in (report.folder / "README.md").read_text()
+    with pytest.raises(ConfigurationError, match=r"another spec.*only out, steps"):
+        pretrain(make_job("next_item", steps=4, hidden=32, heads=2), resume=True, show=False)
