@@ -11,6 +11,10 @@ from connector.adaptation.spec import ContrastiveSpec
 if TYPE_CHECKING:
     from connector.adaptation.contrastive import PretrainReport
 
+NOTHING_HELD_OUT = (
+    "Nothing was held out: these figures, by which the kept state was chosen, say nothing about rows it has not seen."
+)
+
 
 def write_card(spec: ContrastiveSpec, report: PretrainReport, *, title: str = "Image encoder", more: str = "") -> str:
     """Markdown; names files without their folders."""
@@ -22,6 +26,10 @@ def write_card(spec: ContrastiveSpec, report: PretrainReport, *, title: str = "I
     kind = "pretrained" if spec.tower.kind == "pretrained" else "new"
     what = spec.pairs[0].what
     settings = ", ".join(f"{name} {value}" for name, value in tower.items())
+    if report.held_out:
+        heading, note = "How well it does on the rows held out", ""
+    else:
+        heading, note = "How well it does on rows it learned from", f"{NOTHING_HELD_OUT}\n\n"
     return f"""# {title}
 
 A {kind} {spec.medium} tower ({settings}), trained by symmetric InfoNCE towards the locked vectors of the text
@@ -36,9 +44,9 @@ encoder `{spec.text_encoder}`. Load it with `encoders.load(folder)`.
 {report.steps} steps of {spec.batch_size}, AdamW at {spec.learning_rate:g}, seed {spec.seed}; the state of step \
 {report.best_step} was kept.{report.resumed}
 
-## How well it does on the rows held out
+## {heading}
 
-| figure | value |
+{note}| figure | value |
 |---|---|
 {figure_rows(report.metrics)}
 {more}"""

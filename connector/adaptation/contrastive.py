@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.adaptation.report import TrainingReport, outcome
-from connector.adaptation.spec import ContrastiveSpec, PretrainedTower, Refit
+from connector.adaptation.spec import ContrastiveSpec, PretrainedTower, Refit, columns_of
 from connector.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TOWER = "tower"
 METRIC = "recall@1"
+# Rows learned from that are evaluated on, where none are held out.
+MOST_SEEN = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class PretrainReport(TrainingReport):
     """What a job did.
 
     Attributes:
-        pairs, held_out: rows trained and validated on.
+        pairs, held_out: rows trained and validated on; with none held out, the figures are of rows learned from.
     """
 
     pairs: int
@@ -40,7 +42,7 @@ class PretrainReport(TrainingReport):
 
     @property
     def learned_from(self) -> str:
-        return f"{self.pairs} pairs"
+        return f"{self.pairs} pairs" + ("" if self.held_out else ", none held out (figures of rows learned from)")
 
 
 def pretrain_contrastive(
@@ -55,7 +57,7 @@ def pretrain_contrastive(
         card: text of the tower's README.md; default: one written from the spec and the figures.
 
     Raises:
-        TrainingError: no usable pairs, or a loss that is not finite.
+        TrainingError: no usable pairs, none that differ, or a loss that is not finite.
         ConfigurationError: `resume` finds a checkpoint of another spec.
         EncoderLoadError: a text encoder or tower that cannot be loaded.
     """
@@ -80,8 +82,7 @@ def pretrain_contrastive(
             pairs = read_pairs(spec.pairs, medium.decode, medium.shape, out / "cache", bar.advance, medium.dtype)
         vectors = _encode(text, pairs.texts, show)
     train_rows, held_rows = split(len(pairs), spec.validation, spec.seed)
-    if len(train_rows) < 2:
-        raise TrainingError(f"{len(train_rows)} usable pairs are too few to learn from; at least 2 are needed")
+    _require_contrast(spec, pairs, train_rows)
     job = _Job(spec, tower, medium, pairs, vectors, train_rows, held_rows, device)
     progress = train(job, spec, METRIC, resume=resume, until=until, show=show)
     if spec.refit is not None:
@@ -102,6 +103,26 @@ def pretrain_contrastive(
             report.folder, dtype=spec.weights, card=card or write_card(spec, report)
         )
     return report
+
+
+def _require_contrast(spec: ContrastiveSpec, pairs: PairSet, rows: NDArray[np.int64]) -> None:
+    """Check that some of the rows learned from are negatives of each other.
+
+    Raises:
+        TrainingError: too few rows, or all of one group or with the same words; names the columns.
+    """
+    if len(rows) < 2:
+        raise TrainingError(f"{len(rows)} usable pairs are too few to learn from; at least 2 are needed")
+    worded = dict.fromkeys(name for source in spec.pairs for text in source.text for name in columns_of(text))
+    grouped = dict.fromkeys(name for source in spec.pairs for name in source.group) or worded
+    texts = np.concatenate([pairs.text_ids[row] for row in rows])
+    files = ", ".join(source.path for source in spec.pairs)
+    for values, what, columns in ((texts, "have the same words", worded), (pairs.groups[rows], "are alike", grouped)):
+        if len(np.unique(values)) < 2:
+            raise TrainingError(
+                f"{files}: all {len(rows)} pairs to learn from {what} (column {', '.join(columns)}); there is nothing "
+                "to tell apart"
+            )
 
 
 def _encode(text: Any, texts: list[str], show: bool) -> NDArray[np.float32]:
@@ -142,7 +163,7 @@ class _Job:
         self._still = still_parts(tower, keep_statistics=kept)
         self._spec, self._tower, self._medium, self._pairs, self.device = spec, tower, medium, pairs, device
         self._vectors = torch.from_numpy(vectors)
-        self._held = held_rows if len(held_rows) else train_rows[:256]
+        self._held = held_rows if len(held_rows) else train_rows[:MOST_SEEN]
         weights = [source.weight for source in spec.pairs]
         training = [np.intersect1d(rows, train_rows, assume_unique=True) for rows in pairs.sources]
         self._batches = MixedBatches(training, weights, spec.batch_size, spec.seed)

@@ -98,6 +98,7 @@ class _Job:
         # The mean of members that share a space is hard to beat with few items.
         self._start = {name: value.detach().clone() for name, value in self.tower.state_dict().items()}
         self.learned, self.held_rows = _held_out(several, items.groups[several], spec)
+        _require_contrast(items.groups[self.learned], items.texts[self.learned], spec)
         self._batches = MixedBatches([self.learned], [None], spec.batch_size, spec.seed)
         self._vectors = {name: torch.from_numpy(matrix) for name, matrix in items.vectors.items()}
         self._present = torch.from_numpy(items.present)
@@ -186,6 +187,27 @@ def _held_out(rows: Rows, groups: Rows, spec: FusionSpec) -> tuple[Rows, Rows]:
     held = split(len(names), spec.validation, spec.seed)[1]
     chosen = np.isin(numbers, held if len(held) else [0])
     return rows[~chosen], rows[chosen]
+
+
+def _require_contrast(groups: Rows, texts: Rows, spec: FusionSpec) -> None:
+    """Check that some of the rows learned from are negatives of each other; `texts` is -1 where there is none.
+
+    Raises:
+        TrainingError: all are of one group, or have the same text; says what to change.
+    """
+    path, kept = spec.catalogue.path, len(np.unique(groups))
+    if kept < 2:
+        what = f"groups ({', '.join(spec.catalogue.group)})" if spec.catalogue.group else "items"
+        raise TrainingError(
+            f"{path}: validation {spec.validation:g} leaves {kept} {what} to learn from, and at least 2 are needed; "
+            "lower validation, or give more"
+        )
+    if texts.min() >= 0 and len(np.unique(texts)) < 2:
+        columns = ", ".join(spec.members["text"].columns)
+        raise TrainingError(
+            f"{path}: all {len(texts)} items to learn from have the same text (column {columns}); there is nothing to "
+            "tell apart"
+        )
 
 
 def _by_text(groups: Tensor, texts: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
@@ -36,6 +37,8 @@ def test_a_job_of_seconds_learns_and_its_encoder_loads(make_spec: SpecMaker, pai
     assert "16 pairs" not in str(report)
     card = (report.folder / "README.md").read_text()
     assert "pairs.parquet" in card
+    assert "on the rows held out" in card
+    assert "Nothing was held out" not in card
     assert str(pairs_file.parent) not in card
 
     rows = pq.read_table(pairs_file).slice(0, 16).to_pylist()
@@ -98,6 +101,34 @@ def test_too_few_pairs(make_spec: SpecMaker, tmp_path: Path) -> None:
     spec = make_spec(pairs=[{"path": str(path), "text": ["{name}"]}])
     with pytest.raises(TrainingError, match="not one usable pair"):
         pretrain_contrastive(spec, show=False)
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ({"text": ["{colour}"]}, r"all 12 pairs to learn from have the same words \(column colour\)"),
+        ({"text": ["{form}"], "group": ["colour"]}, r"all 12 pairs to learn from are alike \(column colour\)"),
+    ],
+)
+def test_pairs_that_do_not_differ_are_one_line(
+    make_spec: SpecMaker, pairs_file: Path, tmp_path: Path, source: dict[str, object], complaint: str
+) -> None:
+    table = pq.read_table(pairs_file)
+    pq.write_table(table.filter(pc.equal(table["colour"], "red")).slice(0, 12), tmp_path / "red.parquet")
+    spec = make_spec(pairs=[{"path": str(tmp_path / "red.parquet"), **source}], validation=0.0)
+    with pytest.raises(TrainingError, match=complaint):
+        pretrain_contrastive(spec, show=False)
+
+
+def test_report_and_card_say_that_nothing_was_held_out(make_spec: SpecMaker, pairs_file: Path, tmp_path: Path) -> None:
+    pq.write_table(pq.read_table(pairs_file).slice(0, 8), tmp_path / "few.parquet")
+    source = {"path": str(tmp_path / "few.parquet"), "text": ["{colour} on the {form}"]}
+    report = pretrain_contrastive(make_spec(pairs=[source], validation=0.05, steps=2), show=False)
+    assert report.held_out == 0
+    assert str(report).startswith("8 pairs, none held out (figures of rows learned from), 2 steps")
+    card = (report.folder / "README.md").read_text()
+    assert "Nothing was held out" in card
+    assert "on the rows held out" not in card
 
 
 @pytest.mark.parametrize("device", ["abacus", "meta:x"])

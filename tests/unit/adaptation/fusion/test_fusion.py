@@ -83,6 +83,19 @@ def test_groups_are_held_out_whole_and_the_better_head_is_kept(make_fusion: Fusi
         _held_out(np.arange(3), np.zeros(3, np.int64), make_fusion())
 
 
+def test_items_that_do_not_differ_are_one_line(make_fusion: FusionMaker, pairs_file: Path, tmp_path: Path) -> None:
+    table = pq.read_table(pairs_file)
+    path = tmp_path / "few.parquet"
+    # Two of each of two colours: held out as groups, nothing is left, and with the same words nothing differs.
+    pq.write_table(table.take([0, 16, 4, 20]), path)
+    spec = make_fusion(catalogue={"path": str(path), "group": ["colour"]}, validation=0.9)
+    with pytest.raises(TrainingError, match=r"validation 0\.9 leaves 0 groups \(colour\) to learn from"):
+        run(spec)
+    members = {"text": {"encoder": "text", "columns": ["form"]}, "image": {"encoder": "image", "columns": ["image"]}}
+    with pytest.raises(TrainingError, match=r"all 3 items to learn from have the same text \(column form\)"):
+        run(make_fusion(catalogue={"path": str(path)}, members=members))
+
+
 def test_a_training_that_only_harms_is_dropped(make_fusion: FusionMaker) -> None:
     spec = make_fusion(catalogue={"path": "unread.parquet", "group": ["colour"]}, head="gated", hidden=4)
     vectors = np.eye(32, 384, dtype=np.float32)
