@@ -92,6 +92,17 @@ class Processes:
         return held[0]
 
     def wait(self) -> None:
-        """Until every process has come here."""
-        if self.count > 1:
+        """Until every process has come here.
+
+        Raises:
+            TrainingError: one of them ended before.
+        """
+        if self.count == 1:
+            return
+        try:
             self._state.wait_for_everyone()
+        except RuntimeError as error:
+            # What torch says here is of sockets; the process that ended has said why.
+            raise TrainingError(
+                f"process {self.index}: another process of this job ended before its end; see what that one said"
+            ) from error

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from connector.adaptation.processes import Processes
+from connector.errors import TrainingError
+
+
+def test_a_process_that_ended_is_one_clear_line_of_the_others() -> None:
+    def broken() -> None:
+        raise RuntimeError("Connection closed by peer")
+
+    processes = Processes()
+    processes.wait()
+    processes.count, processes._state = 2, SimpleNamespace(wait_for_everyone=broken)
+    with pytest.raises(TrainingError, match="another process of this job ended"):
+        processes.wait()
