@@ -15,8 +15,11 @@ from transformers import ViTModel
 
 import encoders
 from connector.adaptation import JobSpec, load_spec, pretrain
+from connector.adaptation.losses import info_nce
+from connector.adaptation.pixels import views_job
 from connector.adaptation.pixels.views_job import _Job as _ViewsJob
 from connector.adaptation.publishing import require_encoder_job
+from connector.adaptation.sampler import MixedBatches, split
 from connector.adaptation.spec import parse_spec
 from connector.errors import ConfigurationError, TrainingError
 from encoders.towers.image import ImageTower
@@ -94,6 +97,21 @@ def test_a_tower_that_learned_before_goes_on_as_it_is_told(make_pictures: JobMak
         weights(kept.folder)["backbone.embedder.embedder.convolution.weight"],
         weights(larger.folder)["backbone.embedder.embedder.convolution.weight"],
     )
+
+
+def test_a_picture_that_comes_twice_is_no_negative(make_pictures: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    twice: list[int] = []
+
+    def watched(left: torch.Tensor, right: torch.Tensor, scale: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
+        twice.append(int(same.sum()) - len(same))
+        return info_nce(left, right, scale, same)
+
+    monkeypatch.setattr(views_job, "info_nce", watched)
+    pretrain(make_pictures("views", steps=2, batch_size=250), show=False)
+    # Of 256 pictures, six are left of the first lap; the others are of the second, in an order of its own.
+    rows = MixedBatches([split(320, 0.2, 0)[0]], [None], 250, 0).rows_of(1)
+    assert twice == [0, 2 * (250 - len(set(rows.tolist())))]
+    assert twice[1] > 0
 
 
 def test_its_folder_counts_from_the_spec(make_pictures: JobMaker, tmp_path: Path) -> None:
