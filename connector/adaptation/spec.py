@@ -27,7 +27,8 @@ class PairSource(Record):
             first is the one validated on.
         group: columns that say which rows show the same thing; rows of one group are never each other's negatives.
             Rows with the same words are not either.
-        weight: share of each batch relative to the other sources; default: by number of rows.
+        weight: share of the batches' rows relative to the other sources; default: by number of rows. A share below one
+            row of a batch comes in some batches and not in others.
     """
 
     path: str
