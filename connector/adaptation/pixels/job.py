@@ -70,7 +70,7 @@ class PictureJob(ABC):
         """Take the pictures to learn from."""
         spec: PicturesSpec = self.spec
         self.pictures = pictures
-        self.learned, held = split(len(pictures), min(0.5, max(spec.validation, 2 / len(pictures))), spec.seed)
+        self.learned, held = split(len(pictures), max(spec.validation, 2 / len(pictures)), spec.seed)
         self.held = held[:MOST_HELD]
         self._batches = MixedBatches([self.learned], [None], spec.batch_size, spec.seed)
 

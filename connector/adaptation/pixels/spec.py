@@ -29,12 +29,12 @@ class PicturesSpec(RunSpec):
     Attributes:
         pictures: the files.
         augmentation: changes made to a picture before it is learned from.
-        validation: share of pictures held out.
+        validation: share of pictures held out, at least two of them.
     """
 
     pictures: tuple[PictureSource, ...] = Field(min_length=1)
     augmentation: Augmentation = Augmentation(crop=0.5)
-    validation: float = Field(0.05, gt=0, lt=1)
+    validation: float = Field(0.05, gt=0, le=0.5)
 
     def located(self, base: Path) -> Any:
         """The same spec, its relative paths counted from `base`."""

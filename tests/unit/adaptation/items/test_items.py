@@ -96,7 +96,7 @@ def test_vectors_of_another_job_are_a_target_too(make_items: JobMaker, club_cont
     known = pa.table({"item_id": ids[:200], "vector": list(wanted[:200].astype(np.float32))})
     pq.write_table(known, tmp_path / "vectors.parquet")
     vectors = {"path": str(tmp_path / "vectors.parquet")}
-    spec = make_items("collaborative_alignment", interactions=None, vectors=vectors)
+    spec = make_items("collaborative_alignment", interactions=None, factors=None, vectors=vectors)
     report: Any = pretrain(spec, show=False)
     assert report.learned + report.held_out == 200
     cold = np.stack(pq.read_table(tmp_path / "out" / "items.parquet")["vector"].to_numpy(zero_copy_only=False))[200:]

@@ -147,6 +147,7 @@ def test_resumed_is_undisturbed(make_pictures: JobMaker, job: str) -> None:
         ("masked_patches", {"hidden": 30}, "spec: .*hidden 30 is not a multiple of heads 2 and of 4"),
         ("masked_patches", {"masked": 0.99}, "spec: .*leaves none, or all of them"),
         ("views", {"pictures": []}, "pictures: "),
+        ("masked_patches", {"validation": 0.6}, "validation: .*less than or equal to 0.5"),
         ("views", {"pictures": [{"path": "x", "text": "{a}"}]}, "pictures.0.text: unknown field"),
     ],
 )
