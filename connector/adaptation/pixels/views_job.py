@@ -17,6 +17,8 @@ from connector.adaptation.pixels.spec import ViewsSpec
 from connector.adaptation.spec import PretrainedTower
 from connector.adaptation.towers import build_tower
 
+NEW_DIMENSION = 128
+
 
 def pretrain_views(
     spec: ViewsSpec, *, resume: bool = False, until: int | None = None, show: bool = True
@@ -48,10 +50,10 @@ class _Job(PictureJob):
     )
 
     def __init__(self, spec: ViewsSpec) -> None:
-        tower: Any = build_tower(spec.tower, spec.dimension, ())
+        source = spec.tower if isinstance(spec.tower, PretrainedTower) else None
+        tower: Any = build_tower(spec.tower, spec.dimension or (None if source else NEW_DIMENSION), ())
         head = nn.Sequential(nn.Linear(tower.dimension, spec.head), nn.ReLU(), nn.Linear(spec.head, spec.head))
         scale = Scale(spec.temperature)
-        source = spec.tower if isinstance(spec.tower, PretrainedTower) else None
         super().__init__(spec, tower, nn.ModuleDict({"tower": tower, "head": head, "scale": scale}), source)
         self._head, self._scale = head, scale
 

@@ -99,6 +99,18 @@ def test_a_tower_that_learned_before_goes_on_as_it_is_told(make_pictures: JobMak
     )
 
 
+def test_a_tower_keeps_its_own_dimension_unless_told_another(make_pictures: JobMaker) -> None:
+    first = pretrain(make_pictures("views", "first", steps=2, weights="float32"), show=False)
+    told = {"kind": "pretrained", "source": str(first.folder), "freeze": ["projection.*"]}
+    kept = pretrain(make_pictures("views", "kept", steps=2, weights="float32", tower=told, dimension=None), show=False)
+    before, after = weights(first.folder), weights(kept.folder)
+    assert after["projection.weight"].shape[0] == 16
+    assert torch.equal(before["projection.weight"], after["projection.weight"])
+    # Another dimension, or a tower from nothing, has a last layer of its own.
+    for changes, wanted in (({"tower": told, "dimension": 24}, 24), ({"dimension": None}, 128)):
+        assert _ViewsJob(make_pictures("views", **changes)).tower.dimension == wanted
+
+
 def test_a_picture_that_comes_twice_is_no_negative(make_pictures: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     twice: list[int] = []
 
