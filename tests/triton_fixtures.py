@@ -146,8 +146,9 @@ def probe_client(probe_server: LocalTriton, probe_settings: TritonSettings) -> I
 
 @pytest.fixture(scope="session")
 def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped encoders; `tiny_text` 1 and 2, `tiny_image` 3, `tiny_int8`, `tiny_sequence`, `tiny_universal` and
-    `tiny_audio` 1; fused ones, `tiny_item` 1 over tiny members, and 2 over the shipped ones of text and pictures."""
+    """The shipped encoders; `tiny_text` 1 and 2, `tiny_image` 3, `tiny_int8`, `tiny_sequence`, `tiny_masked`,
+    `tiny_universal`, `tiny_projected` and `tiny_audio` 1; fused ones, `tiny_item` 1 over tiny members, and 2 over the
+    shipped ones of text and pictures."""
     from connector.serving import publish
     from encoders import default_contract, export_int8
     from tests.unit.encoders import tiny_models
@@ -165,7 +166,9 @@ def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         publish(repository, tiny_models.bert(sources / "wider", hidden_size=64), name="tiny_text", version=2)
         publish(repository, tiny_models.vit(sources / "vit"), name="tiny_image", version=3)
         publish(repository, tiny_models.sequence(sources / "sequence"), name="tiny_sequence", version=1)
+        publish(repository, tiny_models.sequence(sources / "masked", causal=False), name="tiny_masked", version=1)
         publish(repository, tiny_models.universal(sources / "universal"), name="tiny_universal", version=1)
+        publish(repository, tiny_models.projected(sources / "projected"), name="tiny_projected", version=1)
         publish(repository, tiny_models.audio(sources / "waves"), name="tiny_audio", version=1)
         publish(repository, tiny_models.fused(sources / "item" / "tower"), name="tiny_item", version=1)
         publish(repository, tiny_models.fused_defaults(sources / "defaults"), name="tiny_item", version=2)

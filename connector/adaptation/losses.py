@@ -50,3 +50,23 @@ def same_meaning(*labels: Tensor) -> Tensor:
     """bool [n, n], true where any of the labels (each int64 [n]) agrees."""
     agree = [label[:, None] == label[None, :] for label in labels]
     return torch.stack(agree).any(dim=0)
+
+
+def sharing(first: Tensor, second: Tensor) -> Tensor:
+    """bool [n, n], true where two pairs of items (each side int64 [n]) have an item in common, on whichever side."""
+    crossed = first[:, None] == second[None, :]
+    return same_meaning(first, second) | crossed | crossed.T
+
+
+def already_chosen(pasts: Tensor, following: Tensor) -> Tensor:
+    """bool [n, n], true where what follows past j follows past i too, or is in past i.
+
+    Args:
+        pasts: int64 [n, longest], padded with 0.
+        following: int64 [n], from 1 on.
+    """
+    same = same_meaning(following)
+    # One step at a time: [n, n, longest] need not fit.
+    for step in pasts.T:
+        same |= step[:, None] == following[None, :]
+    return same

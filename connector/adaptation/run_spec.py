@@ -22,9 +22,19 @@ CHANGEABLE = (
 
 
 class Record(BaseModel):
-    """Part of a spec: unknown fields are errors, nothing changes afterwards."""
+    """Part of a spec: unknown fields are errors, numbers are finite, nothing changes afterwards."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def left_out(self, *names: str, because: str) -> None:
+        """Refuse fields that would not be heeded. One with its default says nothing, so that a dump is read again.
+
+        Raises:
+            ValueError: names the first that was given.
+        """
+        for name in names:
+            if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: {because}; leave it out")
 
 
 class RunSpec(Record):
@@ -46,8 +56,8 @@ class RunSpec(Record):
     out: str
     batch_size: int = Field(128, ge=2, le=65536)
     steps: int | None = Field(None, ge=1)
-    epochs: float | None = Field(None, gt=0)
-    minutes: float | None = Field(None, gt=0)
+    epochs: float | None = Field(None, gt=0, le=1e9)
+    minutes: float | None = Field(None, gt=0, le=1e9)
     learning_rate: float = Field(1e-3, gt=0)
     warmup: float = Field(0.05, ge=0, lt=1)
     weight_decay: float = Field(0.05, ge=0)

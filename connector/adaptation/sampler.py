@@ -9,9 +9,16 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
 
+# Multiples of the golden ratio, in 2^64ths: of all sequences they leave no part of the circle unvisited for long.
+_TURN = np.uint64(0x9E3779B97F4A7C15)
+_HALF = np.uint64(1 << 63)
+
 
 class MixedBatches:
-    """Batches with a fixed share of every source; each source is gone through in a new order each time round.
+    """Batches with the share of every source; each source is gone through in a new order each time round.
+
+    A share need not be a whole number of rows: a batch then holds one row more or less than it (systematic sampling,
+    under an offset that goes round), so that over many batches every source comes as often as it should, however small.
 
     Args:
         sources: row numbers of each source.
@@ -27,14 +34,18 @@ class MixedBatches:
             given = [weight for weight in kept if weight is not None]
             shares = np.asarray([np.mean(given) if weight is None else weight for weight in kept])
         self.rows = sum(len(rows) for rows in self._sources)
-        self._quotas = _round(shares / shares.sum() * min(batch_size, self.rows))
+        self._size = min(batch_size, self.rows)
+        # Rounded, so that shares that are whole numbers stay so.
+        self._edges = np.round(np.cumsum(shares / shares.sum()) * self._size, 9) if self.rows else shares
+        self._edges[-1:] = self._size
         self._seed = seed
         self._orders: dict[tuple[int, int], Rows] = {}
+        self._reached = (0, np.zeros(len(self._sources), np.int64))
 
     @property
     def batch_size(self) -> int:
         """Rows in a batch."""
-        return sum(self._quotas)
+        return self._size
 
     @property
     def lap(self) -> float:
@@ -43,9 +54,25 @@ class MixedBatches:
 
     def rows_of(self, step: int) -> Rows:
         """Row numbers of batch `step` (0, 1, …) → int64 [batch_size]."""
+        starts, quotas = self._starts(step), self._quotas(step, step + 1)[0]
         return np.concatenate(
-            [self._take(index, step * quota, quota) for index, quota in enumerate(self._quotas) if quota]
+            [self._take(index, int(starts[index]), int(quota)) for index, quota in enumerate(quotas) if quota]
         )
+
+    def _quotas(self, first: int, last: int) -> Rows:
+        """Rows of each source in batches `first` to `last` - 1, int64 [batches, sources]; each sums to its size."""
+        turned = np.arange(first, last, dtype=np.uint64) * _TURN + _HALF
+        offsets = (turned >> np.uint64(11)).astype(float) / 2**53
+        ends = np.floor(self._edges + offsets[:, None]).astype(np.int64)
+        return np.asarray(np.diff(ends, axis=1, prepend=0), np.int64)
+
+    def _starts(self, step: int) -> Rows:
+        """Rows of each source in all batches before `step`, int64 [sources]."""
+        reached, taken = self._reached if self._reached[0] <= step else (0, np.zeros(len(self._sources), np.int64))
+        for first in range(reached, step, 65536):
+            taken = taken + self._quotas(first, min(first + 65536, step)).sum(axis=0)
+        self._reached = (step, taken)
+        return taken
 
     def _take(self, source: int, start: int, count: int) -> Rows:
         length = len(self._sources[source])
@@ -59,14 +86,6 @@ class MixedBatches:
             rng = np.random.default_rng([self._seed, source, lap])
             self._orders[key] = rng.permutation(self._sources[source])
         return self._orders[key]
-
-
-def _round(shares: NDArray[np.float64]) -> list[int]:
-    """Whole numbers with the same sum, each within one of its share; the sum is at least one."""
-    whole = np.floor(shares).astype(int)
-    rest = max(1, round(float(shares.sum()))) - int(whole.sum())
-    whole[np.argsort(whole - shares, kind="stable")[:rest]] += 1
-    return [int(value) for value in whole]
 
 
 def split(rows: int, share: float, seed: int) -> tuple[Rows, Rows]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from connector.adaptation.run_spec import Record
 
 
-class SoundAugmentation(BaseModel):
+class SoundAugmentation(Record):
     """Changes made to a training spectrogram that leave its words true.
 
     Attributes:
@@ -16,14 +18,12 @@ class SoundAugmentation(BaseModel):
         mask: largest share of the frames, and of the bands, that is silenced (SpecAugment).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     loudness: float = Field(10.0, ge=0, le=60)
     bands: int = Field(2, ge=0, le=16)
     mask: float = Field(0.15, ge=0, lt=1)
 
 
-class NewAudioTower(BaseModel):
+class NewAudioTower(Record):
     """A small convolutional network over log-mel frames that starts from nothing.
 
     Attributes:
@@ -31,8 +31,6 @@ class NewAudioTower(BaseModel):
         depths: blocks of each stage.
         seconds: of each sound that are trained on; in use, up to ten are listened to.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["new_audio"]
     hidden_sizes: tuple[int, ...] = Field((24, 48, 96, 160), min_length=1)

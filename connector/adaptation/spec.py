@@ -21,13 +21,14 @@ class PairSource(Record):
 
     Attributes:
         path: the file; relative paths count from the spec's folder.
-        image: column of encoded picture bytes.
-        audio: column of encoded sound bytes; sounds are trained on where it is given.
+        image, audio: column of encoded picture bytes, or of encoded sound bytes; sounds are trained on where the second
+            is given.
         text: templates over the columns, e.g. `a photo of a {label}`; one is drawn each time a row is used, the
             first is the one validated on.
         group: columns that say which rows show the same thing; rows of one group are never each other's negatives.
             Rows with the same words are not either.
-        weight: share of each batch relative to the other sources; default: by number of rows.
+        weight: share of the batches' rows relative to the other sources; default: by number of rows. A share below one
+            row of a batch comes in some batches and not in others.
     """
 
     path: str
@@ -51,6 +52,12 @@ class PairSource(Record):
     def column(self) -> str:
         """The column of file bytes."""
         return self.audio or self.image
+
+    @model_validator(mode="after")
+    def _one_column(self) -> PairSource:
+        if self.audio is not None:
+            self.left_out("image", because="a source of sounds (audio) holds no pictures")
+        return self
 
     @field_validator("text")
     @classmethod
@@ -144,6 +151,7 @@ class ContrastiveSpec(RunSpec):
     Attributes:
         out: its result lies in `out/tower`.
         text_encoder: its vectors stay as they are; anything `encoders.load` takes.
+        augmentation: of pictures; what is done to sounds is said in `tower`.
         temperature: where it starts; it is learned and stays ≥ 0.01.
         validation: share of rows held out.
         refit: pictures only; leaves the last layer as it was trained where it is not given.
@@ -168,6 +176,8 @@ class ContrastiveSpec(RunSpec):
             )
         if self.refit is not None and mediums != {"image"}:
             raise ValueError("refit is for pictures; leave it out")
+        if mediums == {"audio"}:
+            self.left_out("augmentation", because="is of pictures; sounds are changed by that of a new_audio tower")
         return self
 
     @property

@@ -16,22 +16,27 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def build_tower(
     spec: NewTower | NewAudioTower | PretrainedTower,
-    dimension: int,
+    dimension: int | None,
     aligned_with: tuple[str, ...],
     medium: str = "image",
 ) -> ImageTower | AudioTower:
     """A tower whose vectors have `dimension` numbers; its random parts come from torch's seed.
 
+    Args:
+        dimension: None: that of a pretrained tower; a new one has none of its own.
+
     Raises:
         EncoderLoadError: a source that cannot be loaded.
     """
+    if spec.kind == "pretrained":
+        return _pretrained(spec, dimension, aligned_with, medium)
+    if dimension is None:
+        raise ValueError("a new tower needs a dimension")
     if spec.kind == "new":
         return _new(spec, dimension, aligned_with)
-    if spec.kind == "new_audio":
-        from encoders.towers.audio import AudioTower
+    from encoders.towers.audio import AudioTower
 
-        return AudioTower.small(dimension, widths=spec.hidden_sizes, depths=spec.depths, aligned_with=aligned_with)
-    return _pretrained(spec, dimension, aligned_with, medium)
+    return AudioTower.small(dimension, widths=spec.hidden_sizes, depths=spec.depths, aligned_with=aligned_with)
 
 
 def _new(spec: NewTower, dimension: int, aligned_with: tuple[str, ...]) -> ImageTower:
@@ -57,7 +62,7 @@ def _new(spec: NewTower, dimension: int, aligned_with: tuple[str, ...]) -> Image
 
 
 def _pretrained(
-    spec: PretrainedTower, dimension: int, aligned_with: tuple[str, ...], medium: str
+    spec: PretrainedTower, dimension: int | None, aligned_with: tuple[str, ...], medium: str
 ) -> ImageTower | AudioTower:
     from torch import nn
 
@@ -67,7 +72,7 @@ def _pretrained(
 
     found: Any = REGISTRY.tower_class(medium).from_folder(resolve(spec.source, medium).path)
     tower: ImageTower | AudioTower = found
-    if tower.dimension != dimension:
+    if dimension is not None and tower.dimension != dimension:
         # Another space needs another last layer; what lies before it is kept.
         tower.projection = None
         tower.projection = nn.Linear(tower.dimension, dimension)

@@ -191,6 +191,12 @@ class TestTinySequence(OnTriton):
         assert sorted(result.errors) == [0, 2, 3]
 
 
+class TestTinyMasked(TestTinySequence):
+    """Both ways along a history, with a mask where the next item would be."""
+
+    name = "tiny_masked"
+
+
 class TestTinyUniversal(OnTriton):
     name = "tiny_universal"
 
@@ -212,6 +218,12 @@ class TestTinyUniversal(OnTriton):
         with encoders.load(model_repository / self.name / "1") as local:
             wanted = local.encode(histories, "query")
         np.testing.assert_allclose(encoder.encode(histories, "query"), wanted, atol=1e-5)
+
+
+class TestTinyProjected(TestTinyUniversal):
+    """The mean of a history, and a network without a transformer."""
+
+    name = "tiny_projected"
 
 
 @pytest.mark.skipif("text" not in shipped(), reason="the weights of the shipped text encoder are not here")

@@ -84,6 +84,8 @@ class FusionSpec(RunSpec):
             raise ValueError(f"towards: {self.towards} is not one of the members ({', '.join(self.members)})")
         if self.towards is not None and self.dimension is not None:
             raise ValueError("dimension: follows from towards; leave it out")
+        if self.towards is None:
+            self.left_out("anchor", because="weighs the loss towards a member, and towards names none")
         return self
 
     def located(self, base: Path) -> Any:

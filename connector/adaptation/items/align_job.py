@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from connector.adaptation.items.factors import factors_of
 from connector.adaptation.items.spec import CollaborativeAlignmentSpec
-from connector.adaptation.losses import Scale, info_nce
+from connector.adaptation.losses import Scale, info_nce, same_meaning
 from connector.adaptation.metrics import retrieval_recall
 from connector.adaptation.processes import Processes, choose_device
 from connector.adaptation.report import TrainingReport, figure_rows, outcome
@@ -146,11 +146,10 @@ class _Job:
         return self._batches.lap
 
     def loss_of(self, batch: int) -> Tensor:
-        """InfoNCE of batch number `batch`, both ways."""
+        """InfoNCE of batch number `batch`, both ways; an item may come twice where one lap ends and the next begins."""
         rows = torch.from_numpy(self._batches.rows_of(batch)).to(self.device)
-        scale = self._scale()
-        none = torch.zeros(len(rows), len(rows), dtype=torch.bool, device=self.device)
-        return info_nce(self.tower.item_vectors(self._known[rows]), self._wanted[rows], scale, none)
+        projected = self.tower.item_vectors(self._known[rows])
+        return info_nce(projected, self._wanted[rows], self._scale(), same_meaning(rows))
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:

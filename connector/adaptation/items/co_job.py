@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from connector.adaptation.items.pairs import CoInteractions
 from connector.adaptation.items.spec import CoInteractionSpec
-from connector.adaptation.losses import Scale, info_nce, same_meaning
+from connector.adaptation.losses import Scale, already_chosen, info_nce, sharing
 from connector.adaptation.processes import choose_device
 from connector.adaptation.semantic.content import read_content
 from connector.adaptation.sequences.data import Histories, histories_of
@@ -72,14 +72,14 @@ class _Job:
         return self._pairs.lap
 
     def loss_of(self, batch: int) -> Tensor:
-        """InfoNCE of batch number `batch`; rows with the same item on one side are no negatives of each other."""
+        """InfoNCE of batch number `batch`; no item is a negative of itself, or of a past that holds it."""
         scale = self._scale()
         if self._spec.pairs == "item_item":
             first, second = (torch.from_numpy(part).to(self.device) for part in self._pairs.item_item(batch))
-            left, same = self.tower.item_vectors(first), same_meaning(first, second)
+            left, same = self.tower.item_vectors(first), sharing(first, second)
         else:
             pasts, second = (torch.from_numpy(part).to(self.device) for part in self._pairs.user_item(batch))
-            left, same = self.tower(pasts), same_meaning(second)
+            left, same = self.tower(pasts), already_chosen(pasts, second)
         return info_nce(left, self.tower.item_vectors(second), scale, same)
 
     def evaluate(self) -> dict[str, float]:

@@ -45,6 +45,8 @@ class CollaborativeAlignmentSpec(RunSpec):
     def _one_source(self) -> CollaborativeAlignmentSpec:
         if (self.vectors is None) == (self.interactions is None):
             raise ValueError("give either vectors or interactions")
+        if self.vectors is not None:
+            self.left_out("factors", "least", because="is of interactions, and vectors are given")
         return self
 
     def located(self, base: Path) -> Any:
@@ -85,6 +87,8 @@ class CoInteractionSpec(HistorySpec):
     def _one_catalogue(self) -> CoInteractionSpec:
         if self.catalogue is not None:
             raise ValueError("catalogue: leave it out; the items of content are the catalogue")
+        if self.pairs == "user_item":
+            self.left_out("window", because="is of pairs: item_item")
         return self
 
     def located(self, base: Path) -> Any:

@@ -56,8 +56,8 @@ class PictureJob(ABC):
         self._still = still_parts(tower, keep_statistics=source.keep_statistics) if source else []
 
     @abstractmethod
-    def loss(self, rows: NDArray[Any], generator: torch.Generator) -> Tensor:
-        """Loss of a batch, uint8 [n, side, side, 3]."""
+    def loss(self, rows: NDArray[Any], numbers: NDArray[np.int64], generator: torch.Generator) -> Tensor:
+        """Loss of a batch, uint8 [n, side, side, 3]; `numbers`, int64 [n], are equal where a picture comes twice."""
 
     @abstractmethod
     def figures(self, rows: NDArray[Any], generator: torch.Generator) -> dict[str, float]:
@@ -70,7 +70,7 @@ class PictureJob(ABC):
         """Take the pictures to learn from."""
         spec: PicturesSpec = self.spec
         self.pictures = pictures
-        self.learned, held = split(len(pictures), min(0.5, max(spec.validation, 2 / len(pictures))), spec.seed)
+        self.learned, held = split(len(pictures), max(spec.validation, 2 / len(pictures)), spec.seed)
         self.held = held[:MOST_HELD]
         self._batches = MixedBatches([self.learned], [None], spec.batch_size, spec.seed)
 
@@ -84,7 +84,8 @@ class PictureJob(ABC):
         for part in self._still:
             part.eval()
         generator = torch.Generator().manual_seed(self.spec.seed * 1_000_003 + batch)
-        return self.loss(self.pictures.take(self._batches.rows_of(batch)), generator)
+        numbers = self._batches.rows_of(batch)
+        return self.loss(self.pictures.take(numbers), numbers, generator)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:

@@ -75,7 +75,7 @@ class _Job(PictureJob):
         super().__init__(spec, ImageTower(encoder, preprocessing, pooling="mean"), whole)
         self._whole = whole
 
-    def loss(self, rows: NDArray[Any], generator: torch.Generator) -> Tensor:
+    def loss(self, rows: NDArray[Any], numbers: NDArray[Any], generator: torch.Generator) -> Tensor:
         """Squared error over the patches left out, each scaled to mean 0 and variance 1."""
         noise = torch.rand(len(rows), self.spec.patches, generator=generator).to(self.device)
         loss: Tensor = self._whole(*self.medium.inputs(rows, generator), noise=noise).loss

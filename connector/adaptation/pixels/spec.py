@@ -29,12 +29,12 @@ class PicturesSpec(RunSpec):
     Attributes:
         pictures: the files.
         augmentation: changes made to a picture before it is learned from.
-        validation: share of pictures held out.
+        validation: share of pictures held out, at least two of them.
     """
 
     pictures: tuple[PictureSource, ...] = Field(min_length=1)
     augmentation: Augmentation = Augmentation(crop=0.5)
-    validation: float = Field(0.05, gt=0, lt=1)
+    validation: float = Field(0.05, gt=0, le=0.5)
 
     def located(self, base: Path) -> Any:
         """The same spec, its relative paths counted from `base`."""
@@ -85,7 +85,8 @@ class ViewsSpec(PicturesSpec):
 
     Attributes:
         tower: what learns; a folder or Hugging Face id to go on from, or a small network.
-        dimension: length of its vectors, where it starts from nothing.
+        dimension: length of its vectors; default: the tower's own, 128 where it starts from nothing. Another than its
+            own gives a tower a new last layer.
         head: width of the network between the vectors and the loss, which is thrown away.
         temperature: of the softmax over unit vectors; it is learned from there.
     """
@@ -93,7 +94,7 @@ class ViewsSpec(PicturesSpec):
     job: Literal["views"]
     tower: Annotated[NewTower | PretrainedTower, Field(discriminator="kind")] = NewTower()
     augmentation: Augmentation = Augmentation(crop=0.4, brightness=0.4, contrast=0.4)
-    dimension: int = Field(128, ge=1, le=4096)
+    dimension: int | None = Field(None, ge=1, le=4096)
     head: int = Field(128, ge=1, le=4096)
     temperature: float = Field(0.2, ge=0.01, le=1)
 

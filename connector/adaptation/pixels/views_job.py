@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from connector.adaptation.losses import Scale, info_nce
+from connector.adaptation.losses import Scale, info_nce, same_meaning
 from connector.adaptation.metrics import retrieval_recall
 from connector.adaptation.pixels.job import PictureJob, run
 from connector.adaptation.pixels.reading import PictureReport
 from connector.adaptation.pixels.spec import ViewsSpec
 from connector.adaptation.spec import PretrainedTower
 from connector.adaptation.towers import build_tower
+
+NEW_DIMENSION = 128
 
 
 def pretrain_views(
@@ -48,20 +50,20 @@ class _Job(PictureJob):
     )
 
     def __init__(self, spec: ViewsSpec) -> None:
-        tower: Any = build_tower(spec.tower, spec.dimension, ())
+        source = spec.tower if isinstance(spec.tower, PretrainedTower) else None
+        tower: Any = build_tower(spec.tower, spec.dimension or (None if source else NEW_DIMENSION), ())
         head = nn.Sequential(nn.Linear(tower.dimension, spec.head), nn.ReLU(), nn.Linear(spec.head, spec.head))
         scale = Scale(spec.temperature)
-        source = spec.tower if isinstance(spec.tower, PretrainedTower) else None
         super().__init__(spec, tower, nn.ModuleDict({"tower": tower, "head": head, "scale": scale}), source)
         self._head, self._scale = head, scale
 
-    def loss(self, rows: NDArray[Any], generator: torch.Generator) -> Tensor:
-        """Symmetric InfoNCE between two views."""
+    def loss(self, rows: NDArray[Any], numbers: NDArray[Any], generator: torch.Generator) -> Tensor:
+        """Symmetric InfoNCE between two views; views of one picture are no negatives of each other."""
         first, second = (
             functional.normalize(self._head(self.tower(*self.medium.inputs(rows, generator))), dim=-1) for _ in range(2)
         )
-        none = torch.zeros(len(rows), len(rows), dtype=torch.bool, device=self.device)
-        return info_nce(first, second, self._scale(), none)
+        same = same_meaning(torch.from_numpy(numbers)).to(self.device)
+        return info_nce(first, second, self._scale(), same)
 
     def figures(self, rows: NDArray[Any], generator: torch.Generator) -> dict[str, float]:
         """Share of changed pictures whose nearest unchanged one is their own, by the tower's own vectors."""

@@ -18,8 +18,8 @@ class ContentSource(Record):
     Attributes:
         path: relative paths count from the spec's folder.
         key, vector: columns of item ids and of vectors (lists of numbers, all of one length).
-        text: template over the columns, e.g. `{title}. {description}`; where it is given, vectors are made of it. An
-            empty column counts as no words.
+        text: template over the columns, e.g. `{title}. {description}`, that vectors are made of, instead of `vector`.
+            An empty column counts as no words.
         encoder: that makes them; anything `encoders.load` takes as a text encoder.
     """
 
@@ -28,6 +28,14 @@ class ContentSource(Record):
     vector: str = "vector"
     text: str | None = None
     encoder: str = "text"
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ContentSource:
+        if self.text is None:
+            self.left_out("encoder", because="encodes text, a template that is not given")
+        else:
+            self.left_out("vector", because="text is given, of which vectors are made")
+        return self
 
     @field_validator("text")
     @classmethod

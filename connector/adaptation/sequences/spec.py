@@ -56,7 +56,7 @@ class SequenceSpec(HistorySpec):
         longest: most items of a history that are used.
         normalize: unit vectors (searched by COSINE) or vectors with lengths of their own (searched by IP), in which
             how popular an item is can find a place.
-        temperature: of the softmax over unit vectors; it is learned from there.
+        temperature: of the softmax over unit vectors, with `normalize` only; it is learned from there.
     """
 
     hidden: int = Field(64, ge=1, le=4096)
@@ -72,6 +72,8 @@ class SequenceSpec(HistorySpec):
     def _heads(self) -> SequenceSpec:
         if self.hidden % self.heads:
             raise ValueError(f"hidden {self.hidden} is not a multiple of heads {self.heads}")
+        if not self.normalize:
+            self.left_out("temperature", because="is of unit vectors, which normalize: true asks for")
         return self
 
 

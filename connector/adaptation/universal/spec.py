@@ -58,6 +58,8 @@ class UniversalSequenceSpec(HistorySpec):
             raise ValueError("learn: adaptor needs an initial tower, whose transformer stays as it is")
         if self.catalogue is not None:
             raise ValueError("catalogue: leave it out; the items of content are the catalogue")
+        if not self.contrast:
+            self.left_out("item_drop", "value_drop", because="is of the second loss, which contrast: 0 leaves out")
         return self
 
     def located(self, base: Path) -> Any:

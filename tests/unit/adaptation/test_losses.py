@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from connector.adaptation.losses import info_nce, same_meaning
+from connector.adaptation.losses import already_chosen, info_nce, same_meaning, sharing
 
 
 def test_value_by_hand() -> None:
@@ -47,3 +48,23 @@ def test_gradient_is_finite_where_everything_is_masked() -> None:
 def test_same_meaning_by_either_label() -> None:
     same = same_meaning(torch.tensor([0, 0, 1]), torch.tensor([5, 6, 6]))
     assert same.tolist() == [[True, True, False], [True, True, True], [False, True, True]]
+
+
+def test_pairs_that_share_an_item_on_either_side() -> None:
+    pairs = np.random.default_rng(0).integers(1, 9, (24, 2))
+    first, second = torch.from_numpy(pairs).T
+    wanted = [[bool(set(one) & set(other)) for other in pairs.tolist()] for one in pairs.tolist()]
+    assert sharing(first, second).tolist() == wanted
+    crossed = np.asarray(wanted) & ~same_meaning(first, second).numpy()
+    assert crossed.any()
+
+
+def test_what_follows_one_past_and_is_in_another() -> None:
+    pasts = torch.tensor([[0, 1, 2], [0, 0, 3], [4, 5, 6], [0, 0, 7]])
+    following = torch.tensor([3, 2, 1, 3])
+    assert already_chosen(pasts, following).tolist() == [
+        [True, True, True, True],  # 2 and 1 are in its past, and 3 follows it too
+        [True, True, False, True],
+        [False, False, True, False],
+        [True, False, False, True],
+    ]

@@ -44,6 +44,41 @@ def test_batches_are_of_one_size_and_of_known_rows(lengths: list[int], size: int
     assert set(rows.tolist()) <= set(range(sum(lengths)))
 
 
+def test_a_small_source_comes_as_often_as_the_large_one() -> None:
+    batches = MixedBatches([np.arange(100_000), np.arange(100_000, 100_300)], [None, None], 128, seed=0)
+    rows = np.concatenate([batches.rows_of(step) for step in range(round(4 * batches.lap))])
+    seen = np.bincount(rows[rows >= 100_000] - 100_000, minlength=300)
+    assert abs(seen.sum() - 1200) <= 4
+    assert set(seen.tolist()) <= {3, 4, 5}
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.floats(1e-3, 1e3)), min_size=1, max_size=6),
+    st.integers(2, 40),
+    st.integers(1, 300),
+)
+def test_every_source_comes_in_its_share(sources: list[tuple[int, float]], size: int, steps: int) -> None:
+    lengths, weights = zip(*sources, strict=True)
+    edges = np.cumsum([0, *lengths])
+    rows = [np.arange(a, b) for a, b in pairwise(edges)]
+    batches = MixedBatches(rows, weights, size, seed=1)
+    drawn = [batches.rows_of(step) for step in range(steps)]
+    shares = np.asarray(weights) / sum(weights) * batches.batch_size
+    for place, own in enumerate(rows):
+        counts = np.asarray([np.isin(batch, own).sum() for batch in drawn])
+        assert np.abs(counts - shares[place]).max() < 1 + 1e-6
+        assert abs(counts.sum() - steps * shares[place]) < 5
+        # Each time round every row comes once, wherever batches begin and end.
+        came = np.concatenate([batch[np.isin(batch, own)] for batch in drawn])
+        for start in range(0, len(came) - len(own) + 1, len(own)):
+            assert sorted(came[start : start + len(own)].tolist()) == own.tolist()
+    # Whoever goes on from a step gets what an undisturbed run got, and may go back.
+    other = MixedBatches(rows, weights, size, seed=1)
+    for step in (steps - 1, 0, steps // 2):
+        assert other.rows_of(step).tolist() == drawn[step].tolist()
+
+
 @pytest.mark.parametrize(("rows", "share", "held"), [(10, 0.2, 2), (10, 0.0, 0), (1, 0.5, 0)])
 def test_split(rows: int, share: float, held: int) -> None:
     train, validation = split(rows, share, seed=4)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connector.adaptation import load_spec
+from connector.adaptation.run_spec import Record
 from connector.adaptation.spec import columns_of, parse_spec
 from connector.errors import ConfigurationError
 
@@ -39,7 +41,12 @@ def test_a_relative_tower_counts_from_the_specs_folder_and_an_id_stays(tmp_path:
         (spec(epochs=2), "spec", "exactly one of steps, epochs and minutes"),
         (spec(steps=None), "spec", "exactly one of steps, epochs and minutes"),
         (spec(batch_size=1), "batch_size", "greater than or equal to 2"),
-        (spec(learning_rate=float("nan")), "learning_rate", "greater than 0"),
+        (spec(learning_rate=float("nan")), "learning_rate", "finite number"),
+        (spec(steps=None, epochs=float("inf")), "epochs", "finite number"),
+        (spec(steps=None, epochs=1e300), "epochs", "less than or equal to 1000000000"),
+        (spec(weight_decay=float("inf")), "weight_decay", "finite number"),
+        (spec(pairs=[{**PAIRS[0], "weight": float("inf")}]), "pairs.0.weight", "finite number"),
+        (spec(refit={"strength": float("inf")}), "refit.strength", "finite number"),
         (spec(pairs=[]), "pairs", "at least 1"),
         (spec(pairs=[{"path": "x", "text": ["no column"]}]), "pairs.0.text", "names no column"),
         (spec(pairs=[{"path": "x", "text": ["{a.__class__}"]}]), "pairs.0.text", "not a plain column name"),
@@ -56,6 +63,111 @@ def test_a_bad_spec_is_one_clear_line(values: dict[str, Any], place: str, reason
     assert message.startswith(f"job.yaml: {place}")
     assert reason in message
     assert "\n" not in message
+
+
+SOUNDS = [{"path": "sounds.parquet", "audio": "sound", "text": ["{title}"]}]
+HISTORIES = {"out": "out", "steps": 10, "interactions": {"path": "i.parquet"}}
+OF_ITEMS = {**HISTORIES, "content": {"path": "c.parquet"}}
+ALIGNED = {
+    "job": "collaborative_alignment",
+    "out": "out",
+    "steps": 10,
+    "content": {"path": "c"},
+    "vectors": {"path": "v"},
+}
+MEMBERS = {name: {"encoder": name, "columns": [name]} for name in ("text", "image")}
+FUSED = {"job": "fusion", "out": "out", "steps": 10, "catalogue": {"path": "c.parquet"}, "members": MEMBERS}
+
+
+@pytest.mark.parametrize(
+    ("values", "changes", "remedy", "reason"),
+    [
+        (
+            spec(pairs=SOUNDS, tower={"kind": "new_audio"}),
+            {"augmentation": {"turn": 20}},
+            {"tower": {"kind": "new_audio", "augmentation": {"mask": 0.3}}},
+            "spec: .*augmentation: is of pictures",
+        ),
+        (
+            spec(tower={"kind": "new_audio"}, pairs=SOUNDS),
+            {"pairs": [{**SOUNDS[0], "image": "photo"}]},
+            {},
+            "pairs.0: .*image: a source of sounds",
+        ),
+        (
+            {"job": "next_item", **HISTORIES},
+            {"temperature": 0.1},
+            {"temperature": 0.1, "normalize": True},
+            "spec: .*temperature: is of unit vectors",
+        ),
+        (
+            {"job": "masked_item", **HISTORIES},
+            {"temperature": 0.1, "normalize": False},
+            {"temperature": 0.1, "normalize": True},
+            "spec: .*temperature: is of unit vectors",
+        ),
+        (ALIGNED, {"factors": 12}, {}, "spec: .*factors: is of interactions"),
+        (
+            ALIGNED,
+            {"least": 3},
+            {"least": 3, "vectors": None, "interactions": {"path": "i"}},
+            "spec: .*least: is of interactions",
+        ),
+        (
+            {"job": "co_interaction", **OF_ITEMS},
+            {"content": {"path": "c", "vector": "embedding", "text": "{title}"}},
+            {"content": {"path": "c", "vector": "embedding"}},
+            "content: .*vector: text is given",
+        ),
+        (
+            {"job": "universal_sequence", **OF_ITEMS},
+            {"content": {"path": "c", "encoder": "mine"}},
+            {"content": {"path": "c", "encoder": "mine", "text": "{title}"}},
+            "content: .*encoder: encodes text",
+        ),
+        (FUSED, {"anchor": 0.1}, {"anchor": 0.1, "towards": "text"}, "spec: .*anchor: weighs the loss towards"),
+        (
+            {"job": "co_interaction", **OF_ITEMS},
+            {"pairs": "user_item", "window": 3},
+            {"pairs": "item_item", "window": 3},
+            "spec: .*window: is of pairs: item_item",
+        ),
+        (
+            {"job": "universal_sequence", **OF_ITEMS},
+            {"contrast": 0, "item_drop": 0.1},
+            {"contrast": 0.1, "item_drop": 0.1},
+            "spec: .*item_drop: is of the second loss",
+        ),
+        (
+            {"job": "universal_sequence", **OF_ITEMS},
+            {"contrast": 0, "value_drop": 0.1},
+            {"contrast": 0},
+            "spec: .*value_drop: is of the second loss",
+        ),
+    ],
+)
+def test_what_would_not_be_heeded_is_refused(
+    values: dict[str, Any], changes: dict[str, Any], remedy: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"^job.yaml: {reason}.*; leave it out$") as caught:
+        parse_spec({**values, **changes}, where="job.yaml")
+    assert "\n" not in str(caught.value)
+    heeded = {name: value for name, value in {**values, **remedy}.items() if value is not None}
+    read = parse_spec(heeded)
+    # What a job was told is readable by itself, with its defaults written out.
+    assert parse_spec(json.loads(read.located(tmp_path).model_dump_json())) == read.located(tmp_path)
+
+
+def test_every_number_of_every_spec_is_finite() -> None:
+    def records(kind: type[Record]) -> list[type[Record]]:
+        return [kind, *(found for child in kind.__subclasses__() for found in records(child))]
+
+    from connector.adaptation.jobs import SPECS
+
+    named = set(SPECS.json_schema()["$defs"])
+    # The source of interactions is shared with evaluation, and checks its only number by itself.
+    assert named - {kind.__name__ for kind in records(Record)} == {"InteractionSource"}
+    assert all(kind.model_config.get("allow_inf_nan") is False for kind in records(Record))
 
 
 @pytest.mark.parametrize("content", ["[1, 2]", "a: [", "\x00"])

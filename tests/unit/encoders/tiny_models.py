@@ -128,7 +128,9 @@ def sequence(folder: Path, *, causal: bool = True, normalize: bool = False) -> P
     from encoders.towers.sequence import SequenceTower
 
     torch.manual_seed(0)
-    shape = Shape(hidden=8, layers=2, heads=2, longest=12 if causal else 13, dropout=0.0, causal=causal)
+    # As the two jobs build them.
+    longest = 12 if causal else 13
+    shape = Shape(hidden=8, layers=2, heads=2, longest=longest, dropout=0.0, causal=causal, first_norm=causal)
     return SequenceTower([f"i{item}" for item in range(9)], shape, normalize=normalize).save(folder)
 
 
@@ -146,6 +148,15 @@ def universal(folder: Path, *, ids: bool = False) -> Path:
     if tower.table is not None:
         torch.nn.init.normal_(tower.table.weight)
     return tower.save(folder)
+
+
+def projected(folder: Path) -> Path:
+    """A tower over nine items `i0` … `i8` with contents of four numbers, and histories of at most twelve."""
+    from encoders.towers.projected import ProjectedTower, Projection
+
+    torch.manual_seed(0)
+    content = torch.nn.functional.normalize(torch.randn(9, 4), dim=-1).numpy()
+    return ProjectedTower([f"i{item}" for item in range(9)], content, Projection(8, 6, 0.2, 12)).save(folder)
 
 
 AUDIO = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}

@@ -14,8 +14,10 @@ from safetensors.torch import load_file
 
 import encoders
 from connector.adaptation import JobSpec, load_spec, pretrain
+from connector.adaptation.items import align_job, co_job
 from connector.adaptation.items.factors import factors_of
 from connector.adaptation.items.pairs import CoInteractions
+from connector.adaptation.losses import info_nce
 from connector.adaptation.publishing import require_encoder_job
 from connector.adaptation.semantic.content import read_content
 from connector.adaptation.semantic.spec import ContentSource
@@ -94,7 +96,7 @@ def test_vectors_of_another_job_are_a_target_too(make_items: JobMaker, club_cont
     known = pa.table({"item_id": ids[:200], "vector": list(wanted[:200].astype(np.float32))})
     pq.write_table(known, tmp_path / "vectors.parquet")
     vectors = {"path": str(tmp_path / "vectors.parquet")}
-    spec = make_items("collaborative_alignment", interactions=None, vectors=vectors)
+    spec = make_items("collaborative_alignment", interactions=None, factors=None, vectors=vectors)
     report: Any = pretrain(spec, show=False)
     assert report.learned + report.held_out == 200
     cold = np.stack(pq.read_table(tmp_path / "out" / "items.parquet")["vector"].to_numpy(zero_copy_only=False))[200:]
@@ -103,6 +105,38 @@ def test_vectors_of_another_job_are_a_target_too(make_items: JobMaker, club_cont
     pq.write_table(pa.table({"item_id": ["x", "y"], "vector": [[1.0], [2.0]]}), tmp_path / "vectors.parquet")
     with pytest.raises(TrainingError, match="0 items have both content and a collaborative vector"):
         pretrain(spec.model_copy(update={"out": str(tmp_path / "other")}), show=False)
+
+
+@pytest.mark.parametrize("pairs", ["item_item", "user_item"])
+def test_no_item_is_its_own_negative(make_items: JobMaker, monkeypatch: pytest.MonkeyPatch, pairs: str) -> None:
+    seen: list[torch.Tensor] = []
+
+    def watched(left: torch.Tensor, right: torch.Tensor, scale: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
+        # An item against itself is certain to be the nearest there is.
+        seen.append((left @ right.T > 1 - 1e-5) & ~same)
+        return info_nce(left, right, scale, same)
+
+    monkeypatch.setattr(co_job, "info_nce", watched)
+    # Pasts of one item are that item.
+    pretrain(make_items("co_interaction", pairs=pairs, longest=1, batch_size=256, steps=3), show=False)
+    assert len(seen) == 3
+    for nearest in seen:
+        assert not (nearest & ~torch.eye(256, dtype=torch.bool)).any()
+
+
+def test_an_item_that_comes_twice_is_no_negative(make_items: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    apart: list[torch.Tensor] = []
+    twice: list[int] = []
+
+    def watched(left: torch.Tensor, right: torch.Tensor, scale: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
+        apart.append((left @ left.T > 1 - 1e-6) & ~same)
+        twice.append(int(same.sum()) - len(same))
+        return info_nce(left, right, scale, same)
+
+    monkeypatch.setattr(align_job, "info_nce", watched)
+    pretrain(make_items("collaborative_alignment", steps=6, batch_size=100), show=False)
+    assert sum(twice) > 0
+    assert not torch.stack(apart).any()
 
 
 @pytest.mark.parametrize("job", JOBS)

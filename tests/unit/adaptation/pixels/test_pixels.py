@@ -15,8 +15,11 @@ from transformers import ViTModel
 
 import encoders
 from connector.adaptation import JobSpec, load_spec, pretrain
+from connector.adaptation.losses import info_nce
+from connector.adaptation.pixels import views_job
 from connector.adaptation.pixels.views_job import _Job as _ViewsJob
 from connector.adaptation.publishing import require_encoder_job
+from connector.adaptation.sampler import MixedBatches, split
 from connector.adaptation.spec import parse_spec
 from connector.errors import ConfigurationError, TrainingError
 from encoders.towers.image import ImageTower
@@ -96,6 +99,33 @@ def test_a_tower_that_learned_before_goes_on_as_it_is_told(make_pictures: JobMak
     )
 
 
+def test_a_tower_keeps_its_own_dimension_unless_told_another(make_pictures: JobMaker) -> None:
+    first = pretrain(make_pictures("views", "first", steps=2, weights="float32"), show=False)
+    told = {"kind": "pretrained", "source": str(first.folder), "freeze": ["projection.*"]}
+    kept = pretrain(make_pictures("views", "kept", steps=2, weights="float32", tower=told, dimension=None), show=False)
+    before, after = weights(first.folder), weights(kept.folder)
+    assert after["projection.weight"].shape[0] == 16
+    assert torch.equal(before["projection.weight"], after["projection.weight"])
+    # Another dimension, or a tower from nothing, has a last layer of its own.
+    for changes, wanted in (({"tower": told, "dimension": 24}, 24), ({"dimension": None}, 128)):
+        assert _ViewsJob(make_pictures("views", **changes)).tower.dimension == wanted
+
+
+def test_a_picture_that_comes_twice_is_no_negative(make_pictures: JobMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    twice: list[int] = []
+
+    def watched(left: torch.Tensor, right: torch.Tensor, scale: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
+        twice.append(int(same.sum()) - len(same))
+        return info_nce(left, right, scale, same)
+
+    monkeypatch.setattr(views_job, "info_nce", watched)
+    pretrain(make_pictures("views", steps=2, batch_size=250), show=False)
+    # Of 256 pictures, six are left of the first lap; the others are of the second, in an order of its own.
+    rows = MixedBatches([split(320, 0.2, 0)[0]], [None], 250, 0).rows_of(1)
+    assert twice == [0, 2 * (250 - len(set(rows.tolist())))]
+    assert twice[1] > 0
+
+
 def test_its_folder_counts_from_the_spec(make_pictures: JobMaker, tmp_path: Path) -> None:
     (tmp_path / "earlier").mkdir()
     spec: Any = make_pictures("views", tower={"kind": "pretrained", "source": "earlier"})
@@ -129,6 +159,7 @@ def test_resumed_is_undisturbed(make_pictures: JobMaker, job: str) -> None:
         ("masked_patches", {"hidden": 30}, "spec: .*hidden 30 is not a multiple of heads 2 and of 4"),
         ("masked_patches", {"masked": 0.99}, "spec: .*leaves none, or all of them"),
         ("views", {"pictures": []}, "pictures: "),
+        ("masked_patches", {"validation": 0.6}, "validation: .*less than or equal to 0.5"),
         ("views", {"pictures": [{"path": "x", "text": "{a}"}]}, "pictures.0.text: unknown field"),
     ],
 )
