@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from connector.adaptation.mediums import Medium
     from connector.adaptation.pairs import PairSet
-    from encoders.towers.audio import AudioTower
-    from encoders.towers.image import ImageTower
+    from connector.adaptation.towers import AnyTower
 
 TOWER = "tower"
 METRIC = "recall@1"
@@ -144,7 +143,7 @@ class _Job:
     def __init__(
         self,
         spec: ContrastiveSpec,
-        tower: ImageTower | AudioTower,
+        tower: AnyTower,
         medium: Medium,
         pairs: PairSet,
         vectors: NDArray[np.float32],
@@ -169,9 +168,10 @@ class _Job:
         self._batches = MixedBatches(training, weights, spec.batch_size, spec.seed)
         self._scale = Scale(spec.temperature)
         self.module: nn.Module = nn.ModuleDict({"tower": tower, "head": self._scale})
-        # Convolutions on the CPU are a third faster with channels last.
-        module: Any = self.module
-        module.to(device, memory_format=torch.channels_last)
+        module: Any = self.module.to(device)
+        if all(parameter.dim() < 5 for parameter in module.parameters()):
+            # Convolutions on the CPU are a third faster with channels last.
+            module.to(memory_format=torch.channels_last)
 
     @property
     def lap(self) -> float:
@@ -231,5 +231,7 @@ class _Job:
         import torch
 
         self.module.eval()
-        parts = [self._pairs.pictures.take(rows[start : start + 128]) for start in range(0, len(rows), 128)]
+        # Of films, as many as have so many frames.
+        some = max(1, 128 // self._medium.shape[0]) if self._medium.name == "video" else 128
+        parts = [self._pairs.pictures.take(rows[start : start + some]) for start in range(0, len(rows), some)]
         return torch.cat([self._tower(*self._medium.inputs(part, None)).cpu() for part in parts])

@@ -1,4 +1,4 @@
-"""What a contrastive job does with its medium: pictures or sounds → arrays that are kept → a tower's inputs."""
+"""What a contrastive job does with its medium: pictures, sounds or films → arrays that are kept → a tower's inputs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from connector.adaptation.spec import Augmentation, ContrastiveSpec, PretrainedT
 from connector.errors import ConfigurationError
 from encoders.media.audio import AudioLimits, decode_sound
 from encoders.media.image import ImageLimits, pixels_of
+from encoders.media.preprocessing import ImagePreprocessing
+from encoders.media.video import VideoLimits, VideoPreprocessing, film_inputs
 
 if TYPE_CHECKING:
     from encoders.towers.audio import AudioTower
-    from encoders.towers.image import ImageTower
 
 # Of towers that were not told how much they train on.
 SECONDS = 4.0
@@ -33,7 +34,7 @@ class Medium(Protocol):
     """One kind of media.
 
     Attributes:
-        name: `image` or `audio`.
+        name: `image`, `audio` or `video`.
         shape, dtype: of one decoded row as it is kept.
     """
 
@@ -55,10 +56,13 @@ def medium_of(spec: ContrastiveSpec, tower: Any, device: torch.device) -> Medium
         ConfigurationError: `train_size` for a tower that takes sounds.
     """
     from encoders.towers.audio import AudioTower
+    from encoders.towers.video import VideoTower
 
     size = spec.tower.train_size if isinstance(spec.tower, PretrainedTower) else None
+    if isinstance(tower, VideoTower):
+        return FilmMedium(tower.preprocessing, spec.augmentation, device, size)
     if not isinstance(tower, AudioTower):
-        return PictureMedium(tower, spec.augmentation, device, size)
+        return PictureMedium(tower.preprocessing, spec.augmentation, device, size)
     if size is not None:
         raise ConfigurationError(
             f"tower.train_size {size}: the tower takes sounds, which have no such size; leave it out"
@@ -74,12 +78,13 @@ class PictureMedium:
     name = "image"
     dtype: type = np.uint8
 
-    def __init__(self, tower: ImageTower, how: Augmentation, device: torch.device, side: int | None = None) -> None:
-        own = tower.preprocessing
+    def __init__(
+        self, own: ImagePreprocessing, how: Augmentation, device: torch.device, side: int | None = None
+    ) -> None:
         self._own_side = own.image_size
         self._side = side or own.image_size
         scaled = round(own.resize_to * self._side / own.image_size)
-        self._preprocessing = replace(own, image_size=self._side, resize_to=scaled)
+        self.preprocessing = replace(own, image_size=self._side, resize_to=scaled)
         self._how, self._device = how, device
         self.shape: tuple[int, ...] = (self._side, self._side, 3)
         shape = (1, 3, 1, 1)
@@ -88,17 +93,51 @@ class PictureMedium:
 
     def decode(self, content: Any) -> NDArray[np.uint8]:
         """File bytes → uint8 [side, side, 3]."""
-        return pixels_of(content, self._preprocessing, ImageLimits())
+        return pixels_of(content, self.preprocessing, ImageLimits())
 
     def inputs(self, rows: NDArray[Any], generator: torch.Generator | None) -> tuple[Tensor, ...]:
         """uint8 [n, side, side, 3] → `pixel_values` float32 [n, 3, H, W]; unchanged ones of the tower's own size."""
-        pictures = torch.from_numpy(rows).to(self._device).permute(0, 3, 1, 2).float().div_(255)
+        changed = self.changed(torch.from_numpy(rows).to(self._device).permute(0, 3, 1, 2), generator)
+        return (self.scaled(changed).contiguous(memory_format=torch.channels_last),)
+
+    def changed(self, pictures: Tensor, generator: torch.Generator | None) -> Tensor:
+        """uint8 [n, channels, side, side] → float32 [n, channels, H, W] in [0, 1]; all channels are changed alike."""
+        real = pictures.float().div_(255)
         if generator is not None:
-            pictures = augment(pictures, self._side, self._how, generator)
-        elif self._side != self._own_side:
-            pictures = functional.interpolate(pictures, size=(self._own_side, self._own_side), mode="bilinear")
-        scaled = pictures.mul_(self._factor).sub_(self._offset)
-        return (scaled.contiguous(memory_format=torch.channels_last),)
+            return augment(real, self._side, self._how, generator)
+        if self._side != self._own_side:
+            return functional.interpolate(real, size=(self._own_side, self._own_side), mode="bilinear")
+        return real
+
+    def scaled(self, pictures: Tensor) -> Tensor:
+        """float32 [n, 3, H, W] in [0, 1] → as the tower takes them, in place."""
+        return pictures.mul_(self._factor).sub_(self._offset)
+
+
+class FilmMedium:
+    """Frames of films at training resolution, uint8 [frames, side, side, 3]."""
+
+    name = "video"
+    dtype: type = np.uint8
+
+    def __init__(
+        self, own: VideoPreprocessing, how: Augmentation, device: torch.device, side: int | None = None
+    ) -> None:
+        self._pictures, self._device = PictureMedium(own.picture, how, device, side), device
+        self._preprocessing = replace(own, picture=self._pictures.preprocessing)
+        self.shape: tuple[int, ...] = (own.frames, *self._pictures.shape)
+
+    def decode(self, content: Any) -> NDArray[np.uint8]:
+        """File bytes → uint8 [frames, side, side, 3]."""
+        frames: NDArray[np.uint8] = film_inputs(content, self._preprocessing, VideoLimits())["frames"]
+        return frames
+
+    def inputs(self, rows: NDArray[Any], generator: torch.Generator | None) -> tuple[Tensor, ...]:
+        """uint8 [n, frames, side, side, 3] → `pixel_values` float32 [n, frames, 3, H, W]."""
+        films = torch.from_numpy(rows).to(self._device).permute(0, 1, 4, 2, 3)
+        changed = self._pictures.changed(films.flatten(1, 2), generator)
+        pictures = self._pictures.scaled(changed.view(-1, 3, *changed.shape[-2:]))
+        return (pictures.view(len(rows), -1, *pictures.shape[1:]),)
 
 
 class SoundMedium:

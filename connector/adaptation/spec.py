@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from connector.adaptation.jobs import JobSpec
 
 
+Trained = Literal["image", "audio", "video"]
+MEDIUMS: tuple[Trained, ...] = ("image", "audio", "video")
+
+
 class PairSource(Record):
-    """One Parquet file of pictures, or of sounds, with words.
+    """One Parquet file of pictures, of sounds or of films, with words.
 
     Attributes:
         path: the file; relative paths count from the spec's folder.
-        image, audio: column of encoded picture bytes, or of encoded sound bytes; sounds are trained on where the second
-            is given.
+        image, audio, video: column of encoded picture bytes, or of sounds or films where one of these is given.
         text: templates over the columns, e.g. `a photo of a {label}`; one is drawn each time a row is used, the
             first is the one validated on.
         group: columns that say which rows show the same thing; rows of one group are never each other's negatives.
@@ -34,29 +37,32 @@ class PairSource(Record):
     path: str
     image: str = "image"
     audio: str | None = None
+    video: str | None = None
     text: tuple[str, ...] = Field(min_length=1)
     group: tuple[str, ...] = ()
     weight: float | None = Field(None, gt=0)
 
     @property
-    def medium(self) -> Literal["image", "audio"]:
+    def medium(self) -> Trained:
         """What its rows are."""
-        return "image" if self.audio is None else "audio"
+        return "audio" if self.audio is not None else "image" if self.video is None else "video"
 
     @property
     def what(self) -> str:
         """One of them, for people."""
-        return "picture" if self.audio is None else "sound"
+        return {"image": "picture", "audio": "sound", "video": "film"}[self.medium]
 
     @property
     def column(self) -> str:
         """The column of file bytes."""
-        return self.audio or self.image
+        return self.audio or self.video or self.image
 
     @model_validator(mode="after")
     def _one_column(self) -> PairSource:
-        if self.audio is not None:
-            self.left_out("image", because="a source of sounds (audio) holds no pictures")
+        if self.medium != "image":
+            self.left_out("image", because=f"a source of {self.what}s ({self.medium}) holds no pictures")
+        if self.audio is not None and self.video is not None:
+            raise ValueError("audio and video: a source holds sounds or films; give two sources to two jobs")
         return self
 
     @field_validator("text")
@@ -151,7 +157,9 @@ class ContrastiveSpec(RunSpec):
     Attributes:
         out: its result lies in `out/tower`.
         text_encoder: its vectors stay as they are; anything `encoders.load` takes.
-        augmentation: of pictures; what is done to sounds is said in `tower`.
+        tower: over films, a `new` one sees each frame, and the frames' vectors are averaged.
+        augmentation: of pictures, and of films, whose frames are all changed alike; what is done to sounds is said in
+            `tower`.
         temperature: where it starts; it is learned and stays ≥ 0.01.
         validation: share of rows held out.
         refit: pictures only; leaves the last layer as it was trained where it is not given.
@@ -169,11 +177,10 @@ class ContrastiveSpec(RunSpec):
     @model_validator(mode="after")
     def _one_medium(self) -> ContrastiveSpec:
         mediums = {source.medium for source in self.pairs}
-        needed = {"new": "image", "new_audio": "audio"}.get(self.tower.kind)
-        if len(mediums) > 1 or (needed is not None and mediums != {needed}):
-            raise ValueError(
-                f"pairs are of {' and '.join(sorted(mediums))}; tower {self.tower.kind} takes {needed or 'one kind'}"
-            )
+        needed = {"new": ("image", "video"), "new_audio": ("audio",)}.get(self.tower.kind, MEDIUMS)
+        if len(mediums) > 1 or not mediums <= set(needed):
+            taken = "one kind" if needed == MEDIUMS else " or ".join(needed)
+            raise ValueError(f"pairs are of {' and '.join(sorted(mediums))}; tower {self.tower.kind} takes {taken}")
         if self.refit is not None and mediums != {"image"}:
             raise ValueError("refit is for pictures; leave it out")
         if mediums == {"audio"}:
@@ -181,7 +188,7 @@ class ContrastiveSpec(RunSpec):
         return self
 
     @property
-    def medium(self) -> Literal["image", "audio"]:
+    def medium(self) -> Trained:
         """What is trained on."""
         return self.pairs[0].medium
 

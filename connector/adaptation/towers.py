@@ -10,6 +10,9 @@ from connector.adaptation.spec import NewTower, PretrainedTower
 if TYPE_CHECKING:
     from encoders.towers.audio import AudioTower
     from encoders.towers.image import ImageTower
+    from encoders.towers.video import VideoTower
+
+    AnyTower = ImageTower | AudioTower | VideoTower
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -19,11 +22,12 @@ def build_tower(
     dimension: int | None,
     aligned_with: tuple[str, ...],
     medium: str = "image",
-) -> ImageTower | AudioTower:
+) -> AnyTower:
     """A tower whose vectors have `dimension` numbers; its random parts come from torch's seed.
 
     Args:
         dimension: None: that of a pretrained tower; a new one has none of its own.
+        medium: `video`: a new tower, or a pretrained one of pictures, sees each frame; their vectors are averaged.
 
     Raises:
         EncoderLoadError: a source that cannot be loaded.
@@ -33,7 +37,8 @@ def build_tower(
     if dimension is None:
         raise ValueError("a new tower needs a dimension")
     if spec.kind == "new":
-        return _new(spec, dimension, aligned_with)
+        image = _new(spec, dimension, aligned_with)
+        return _of_frames(image) if medium == "video" else image
     from encoders.towers.audio import AudioTower
 
     return AudioTower.small(dimension, widths=spec.hidden_sizes, depths=spec.depths, aligned_with=aligned_with)
@@ -61,17 +66,25 @@ def _new(spec: NewTower, dimension: int, aligned_with: tuple[str, ...]) -> Image
     )
 
 
-def _pretrained(
-    spec: PretrainedTower, dimension: int | None, aligned_with: tuple[str, ...], medium: str
-) -> ImageTower | AudioTower:
-    from torch import nn
-
-    from connector.adaptation.freezing import freeze
+def _pretrained(spec: PretrainedTower, dimension: int | None, aligned_with: tuple[str, ...], medium: str) -> AnyTower:
     from encoders.registry import REGISTRY
     from encoders.source import resolve
 
     found: Any = REGISTRY.tower_class(medium).from_folder(resolve(spec.source, medium).path)
-    tower: ImageTower | AudioTower = found
+    tower: AnyTower = found
+    if getattr(tower, "kind", "") == "frames":
+        frames: Any = tower
+        _suit(frames.backbone, spec, dimension, aligned_with)
+        return _of_frames(frames.backbone, frames.preprocessing.frames)
+    _suit(tower, spec, dimension, aligned_with)
+    return tower
+
+
+def _suit(tower: Any, spec: PretrainedTower, dimension: int | None, aligned_with: tuple[str, ...]) -> None:
+    from torch import nn
+
+    from connector.adaptation.freezing import freeze
+
     if dimension is not None and tower.dimension != dimension:
         # Another space needs another last layer; what lies before it is kept.
         tower.projection = None
@@ -79,4 +92,9 @@ def _pretrained(
     tower.normalize = True
     tower.aligned_with = aligned_with
     freeze(tower, spec.freeze)
-    return tower
+
+
+def _of_frames(image: ImageTower, frames: int | None = None) -> VideoTower:
+    from encoders.towers.video import FRAMES, VideoTower
+
+    return VideoTower.of_frames(image, frames or FRAMES)

@@ -52,7 +52,8 @@ class PictureJob(ABC):
         self.spec, self.tower, self.module = spec, tower, module
         self.device = choose_device(spec.device)
         module.to(self.device)
-        self.medium = PictureMedium(tower, spec.augmentation, self.device, source.train_size if source else None)
+        side = source.train_size if source else None
+        self.medium = PictureMedium(tower.preprocessing, spec.augmentation, self.device, side)
         self._still = still_parts(tower, keep_statistics=source.keep_statistics) if source else []
 
     @abstractmethod
