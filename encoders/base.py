@@ -29,6 +29,14 @@ class EncodeResult:
     vectors: NDArray[np.float32]
     errors: dict[int, str] = field(default_factory=dict)
 
+    def fill(self, rows: Sequence[int] | NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        """Put what a network gave for some rows in its place; what is not finite is an error of its row."""
+        places = np.asarray(rows, np.int64)
+        self.vectors[places] = vectors
+        for row in places[~np.isfinite(vectors).all(axis=1)].tolist():
+            self.vectors[row] = 0
+            self.errors[row] = "the network gave numbers that are not finite for it"
+
 
 class Encoder(ABC):
     """One version of one encoder, in process or on a server.

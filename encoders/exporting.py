@@ -9,7 +9,15 @@ from typing import Any
 from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError
 from encoders.files import new_folder, sha256_of_json, write_bytes, write_json
-from encoders.folder import GRAPH, RECORD, EncoderFolder, is_encoder_folder, record_of
+from encoders.folder import (
+    GRAPH,
+    RECORD,
+    EncoderFolder,
+    is_encoder_folder,
+    record_of,
+    require_graph,
+    write_graph_record,
+)
 from encoders.members import MEMBERS
 from encoders.registry import REGISTRY
 from encoders.source import Source, require_name, resolve
@@ -85,6 +93,7 @@ def write_tower(source: Source, tower: Any, contract: EncoderContract, folder: P
         write_graph(tower.served(), folder / GRAPH)
     except EncoderLoadError as error:
         raise EncoderLoadError(f"{source.label}: {error}") from error
+    write_graph_record(folder, contract)
     for name, content in described.files.items():
         write_bytes(folder / name, content)
     for name, place in described.folders.items():
@@ -95,6 +104,7 @@ def write_tower(source: Source, tower: Any, contract: EncoderContract, folder: P
 def _copy(found: EncoderFolder, target: Path) -> EncoderContract:
     if target.resolve() == found.path.resolve():
         raise EncoderLoadError(f"{target}: cannot be exported onto itself; name another folder")
+    require_graph(found.path, found.contract)
     with new_folder(target) as filling:
         for path in found.path.iterdir():
             if path.is_file() and not path.is_symlink() and path.name != RECORD:

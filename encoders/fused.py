@@ -174,11 +174,7 @@ def fuse(
     for start in range(0, len(good), ROWS):
         rows = good[start : start + ROWS]
         inputs = {modality: matrix[rows] for modality, matrix in vectors.items()}
-        made = runtime.run({**inputs, PRESENT: present[rows]})
-        result.vectors[rows] = made
-        for index in np.flatnonzero(~np.isfinite(made).all(axis=1)):
-            result.vectors[rows[index]] = 0
-            result.errors[int(rows[index])] = "the network gave numbers that are not finite for it"
+        result.fill(rows, runtime.run({**inputs, PRESENT: present[rows]}))
     return result
 
 

@@ -25,7 +25,7 @@ from encoders.base import Encoder
 from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError
 from encoders.files import new_folder, write_json
-from encoders.folder import GRAPH, RECORD, EncoderFolder, record_of
+from encoders.folder import GRAPH, GRAPH_RECORD, RECORD, EncoderFolder, record_of, write_graph_record
 from encoders.runtime.onnx import ROW_BY_ROW
 
 NEIGHBOURS = 10
@@ -92,12 +92,14 @@ def export_int8(
     )
     with new_folder(Path(folder)) as filling:
         for path in plain.path.iterdir():
-            if path.is_file() and not path.is_symlink() and path.name not in (RECORD, GRAPH):
+            if path.is_file() and not path.is_symlink() and path.name not in (RECORD, GRAPH, GRAPH_RECORD):
                 shutil.copyfile(path, filling / path.name)
-        _quantise(plain.graph, filling / GRAPH, found.label)
+        graph = plain.graph
+        _quantise(graph, filling / GRAPH, found.label)
+        write_graph_record(filling, contract)
         write_json(filling / RECORD, record_of(contract, plain.preprocessing, f"{plain.source}, int8"))
         with load(plain.path) as exact, load(filling) as rounded:
-            loss = _compare(exact, rounded, sample, (filling / GRAPH).stat().st_size, plain.graph.stat().st_size)
+            loss = _compare(exact, rounded, sample, (filling / GRAPH).stat().st_size, graph.stat().st_size)
     return contract, loss
 
 

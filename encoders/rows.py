@@ -65,11 +65,7 @@ class RowEncoder(Encoder):
             for group in _groups(rows, self._most):
                 names = rows[group[0]]
                 stacked = {name: np.stack([rows[position][name] for position in group]) for name in names}
-                vectors = self._runtime.run(stacked)
-                result.vectors[group] = vectors
-                for index in np.flatnonzero(~np.isfinite(vectors).all(axis=1)):
-                    result.vectors[group[index]] = 0
-                    result.errors[group[index]] = "the network gave numbers that are not finite for it"
+                result.fill(group, self._runtime.run(stacked))
 
         size = max(1, min(self._most, -(-len(items) // self._threads)))
         # Inputs of like size together: they are likely to end in one bucket.

@@ -2,49 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from encoders.contract import EncoderContract
 from encoders.folder import EncoderFolder
 from encoders.media.audio_preprocessing import AudioPreprocessing
-from encoders.media.decoding import Recipe
+from encoders.media.decoding import Kind, Recipe
+from encoders.media.preprocessing import ImagePreprocessing
 from encoders.media.sandbox import SECONDS, Sandbox
 from encoders.media.video import VideoPreprocessing
 from encoders.rows import Row, RowEncoder
 from encoders.runtime import Runtime
 
+Preprocessing = AudioPreprocessing | ImagePreprocessing | VideoPreprocessing
+
 
 class SandboxedEncoder(RowEncoder):
-    """Base of encoders of files that take a large decoder.
+    """Base of encoders of files that take a decoder written in C.
 
     Args:
         contract: what the vectors are.
         preprocessing: from a decoded file to a row of the network's inputs.
         runtime: takes rows stacked along a first axis.
         isolate: decode in processes of their own. Without it a third of a millisecond is saved for each file.
-        seconds: that decoding one file may take, where isolated.
+        seconds: that decoding one file may take, where isolated; default: 60, of a picture 20.
         limits: what is refused before it is decoded; fields of the medium's limits.
     """
 
-    medium: ClassVar[Literal["audio", "video"]]
-    preprocessing: ClassVar[type[AudioPreprocessing] | type[VideoPreprocessing]]
+    medium: ClassVar[Kind]
+    preprocessing: ClassVar[type[AudioPreprocessing] | type[ImagePreprocessing] | type[VideoPreprocessing]]
+    patience: ClassVar[float] = SECONDS
     cpu_rows: ClassVar[int] = 8
     gpu_rows: ClassVar[int] = 64
 
     def __init__(
         self,
         contract: EncoderContract,
-        preprocessing: AudioPreprocessing | VideoPreprocessing,
+        preprocessing: Preprocessing,
         runtime: Runtime,
         *,
         isolate: bool = True,
-        seconds: float = SECONDS,
+        seconds: float | None = None,
         **limits: int,
     ) -> None:
         super().__init__(contract, runtime, cpu_rows=self.cpu_rows, gpu_rows=self.gpu_rows)
         recipe = Recipe(self.medium, preprocessing.to_dict(), limits)
         self._decode = recipe.decoder()
-        self._sandbox = Sandbox(recipe, processes=self._threads, seconds=seconds) if isolate else None
+        patience = self.patience if seconds is None else seconds
+        self._sandbox = Sandbox(recipe, processes=self._threads, seconds=patience) if isolate else None
 
     @classmethod
     def from_folder(cls, folder: EncoderFolder, runtime: Runtime, **options: Any) -> SandboxedEncoder:

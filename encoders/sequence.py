@@ -18,12 +18,12 @@ from encoders.base import Encoder, EncodeResult, Side
 from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError, InvalidInputError
 from encoders.folder import EncoderFolder
+from encoders.histories import read_history, read_item
 from encoders.rows import Row, RowEncoder
 from encoders.runtime import Runtime
-from encoders.wire import unpack
 
 ITEMS = "items.json"
-MOST_ITEMS = 100_000
+NO_CONTENT = "this encoder takes item ids, not content vectors"
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class SequenceEncoder(RowEncoder):
 
     A history is a list of item ids, oldest first, a mapping `{"items": ids}`, or bytes: a JSON array, or the mapping as
     `encoders.wire.pack` writes it; a single id is a history of one item. Its newest items are used; ids that the
-    encoder was not trained on are passed over, and a history of nothing else is an error of its row. An item is an id,
-    as text or UTF-8 bytes.
+    encoder was not trained on are passed over, and a history of nothing else is an error of its row. An item is an id.
+    Ids are text, UTF-8 bytes or whole numbers (`encoders.histories` names every form).
 
     Args:
         contract: what the vectors are.
@@ -122,13 +122,17 @@ class SequenceEncoder(RowEncoder):
         return {"items": row, "query": np.asarray(side == "query")}
 
     def _number(self, raw: Any) -> int:
-        name = text_of(raw)
+        name = read_item(raw)
+        if not isinstance(name, str):
+            raise InvalidInputError(NO_CONTENT)
         if name not in self._numbers:
             raise InvalidInputError(f"item {name[:80]!r} was not there when the encoder was trained")
         return self._numbers[name]
 
     def _history(self, raw: Any) -> list[int]:
-        names = ids_of(raw)
+        names = read_history(raw).ids
+        if names is None:
+            raise InvalidInputError(NO_CONTENT)
         numbers = [number for name in names if (number := self._numbers.get(name)) is not None]
         if not names:
             raise InvalidInputError("the history is empty")
@@ -144,52 +148,6 @@ def bucket_of(length: int, longest: int) -> int:
     return min(longest, max(8, 1 << (length - 1).bit_length()))
 
 
-def ids_of(raw: Any) -> list[str]:
-    """A history in any of its forms → ids, oldest first.
-
-    Raises:
-        InvalidInputError: none of them.
-    """
-    if isinstance(raw, (bytes, bytearray, memoryview)):
-        content = bytes(raw)
-        if content.startswith(b"["):
-            raw = _json(content)
-        elif len(content) > 8 and content[4:8] == bytes(4):
-            # A header's length, which no id begins with.
-            raw = unpack(content)
-    if isinstance(raw, Mapping):
-        raw = raw.get("items")
-        if isinstance(raw, np.ndarray) and raw.dtype == np.uint8:
-            raw = _json(raw.tobytes())
-    if isinstance(raw, np.ndarray):
-        raw = raw.tolist()
-    if isinstance(raw, (str, bytes, bytearray, memoryview)) and len(raw):
-        raw = [raw]
-    if not isinstance(raw, (list, tuple)):
-        raise InvalidInputError(f"expected a list of item ids, got {type(raw).__name__}")
-    if len(raw) > MOST_ITEMS:
-        raise InvalidInputError(f"a history of {len(raw)} items is over the limit of {MOST_ITEMS}")
-    return [text_of(entry) for entry in raw]
-
-
-def text_of(raw: Any) -> str:
-    """An item id as text.
-
-    Raises:
-        InvalidInputError: it is neither text, UTF-8 nor a whole number.
-    """
-    if isinstance(raw, str):
-        return raw
-    if isinstance(raw, int) and not isinstance(raw, bool):
-        return str(raw)
-    if isinstance(raw, (bytes, bytearray, memoryview)):
-        try:
-            return bytes(raw).decode()
-        except UnicodeDecodeError as error:
-            raise InvalidInputError(f"item id is not UTF-8 (byte {error.start})") from error
-    raise InvalidInputError("item id is null" if raw is None else f"expected an item id, got {type(raw).__name__}")
-
-
 def read_items(path: Path, digest: str) -> list[str]:
     """Ids by number, out of `items.json`.
 
@@ -202,10 +160,3 @@ def read_items(path: Path, digest: str) -> list[str]:
             f"{path}: is missing or was changed after the training; train or export the encoder again"
         )
     return [str(item) for item in json.loads(content)]
-
-
-def _json(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError("history is not a JSON array of item ids") from error

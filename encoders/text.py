@@ -97,7 +97,7 @@ class TextEncoder(Encoder):
 
         def run(batch: list[int]) -> None:
             vectors = self._runtime.run(self._padded([tokens[position] for position in batch]))
-            result.vectors[[rows[position] for position in batch]] = vectors
+            result.fill([rows[position] for position in batch], vectors)
 
         self._workers.each(run, list(self._batches(lengths)))
         return result

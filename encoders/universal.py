@@ -15,13 +15,12 @@ from encoders.content_table import CONTENT, read_content_table
 from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError, InvalidInputError
 from encoders.folder import EncoderFolder
+from encoders.histories import read_history, read_item
 from encoders.rows import Row, RowEncoder
 from encoders.runtime import Runtime
-from encoders.sequence import ITEMS, MOST_ITEMS, bucket_of, ids_of, read_items, text_of
-from encoders.wire import unpack
+from encoders.sequence import ITEMS, bucket_of, read_items
 
 KIND = "universal"
-VECTORS = "vectors"
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,12 @@ class UniversalEncoder(RowEncoder):
     def prepare(self, item: Any) -> Row:
         """Side and raw input → `items` int64 [length], `content` float32 [length, content], `query` bool []."""
         side, raw = item
-        raw = _parts(raw)
-        vectors = _vectors_of(raw)
-        if vectors is not None:
-            content = self._scaled(vectors)
+        found = self._item(raw) if side == "document" else self._history(raw)
+        if isinstance(found, np.ndarray):
+            content = self._scaled(found)
             numbers = np.full(len(content), len(self._numbers) + 1, np.int64)
         else:
-            numbers = np.asarray([self._number(raw)] if side == "document" else self._history(raw), np.int64)
+            numbers = np.asarray(found, np.int64)
             content = self._content[numbers - 1]
         if side == "document" and len(numbers) != 1:
             raise InvalidInputError(f"an item is one content vector, got {len(numbers)}")
@@ -135,16 +133,21 @@ class UniversalEncoder(RowEncoder):
         padded[width - len(numbers) :] = content
         return {"items": row, "content": padded, "query": np.asarray(side == "query")}
 
-    def _number(self, raw: Any) -> int:
-        name = text_of(raw)
+    def _item(self, raw: Any) -> list[int] | NDArray[np.float32]:
+        name = read_item(raw)
+        if not isinstance(name, str):
+            return name
         if name not in self._numbers:
             raise InvalidInputError(
                 f"item {name[:80]!r} was not there when the encoder was trained; give its content vector"
             )
-        return self._numbers[name]
+        return [self._numbers[name]]
 
-    def _history(self, raw: Any) -> list[int]:
-        names = ids_of(raw)
+    def _history(self, raw: Any) -> list[int] | NDArray[np.float32]:
+        history = read_history(raw)
+        if history.vectors is not None:
+            return history.vectors
+        names = history.ids or []
         numbers = [number for name in names if (number := self._numbers.get(name)) is not None]
         if not names:
             raise InvalidInputError("the history is empty")
@@ -154,52 +157,13 @@ class UniversalEncoder(RowEncoder):
             )
         return numbers
 
-    def _scaled(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+    def _scaled(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         wanted = self._preprocessing.content
         if vectors.ndim == 1:
             vectors = vectors[None]
         if vectors.ndim != 2 or vectors.shape[1] != wanted or not len(vectors):
             raise InvalidInputError(f"content vectors have {wanted} numbers each, got shape {list(vectors.shape)}")
-        if len(vectors) > MOST_ITEMS:
-            raise InvalidInputError(f"a history of {len(vectors)} items is over the limit of {MOST_ITEMS}")
-        vectors = vectors.astype(np.float32)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.isfinite(norms).all() or not norms.all():
             raise InvalidInputError("a content vector is of zeros, or holds numbers that are not finite")
         return np.asarray(vectors / norms, np.float32)
-
-
-def _parts(raw: Any) -> Any:
-    """Packed bytes with the part `vectors` unpacked; everything else as it is."""
-    if isinstance(raw, (bytes, bytearray, memoryview)):
-        content = bytes(raw)
-        # A header's length, which no id begins with.
-        if len(content) > 8 and content[4:8] == bytes(4):
-            return unpack(content)
-    return raw
-
-
-def _vectors_of(raw: Any) -> NDArray[Any] | None:
-    """Content vectors, or None where ids were given."""
-    if isinstance(raw, Mapping):
-        if raw.get(VECTORS) is None:
-            return None
-        raw = raw[VECTORS]
-    elif not _numeric(raw):
-        return None
-    try:
-        array = np.asarray(raw)
-    except ValueError as error:
-        raise InvalidInputError("content vectors are not all of one length") from error
-    if array.dtype.kind != "f" and array.dtype.kind not in "iu":
-        raise InvalidInputError(f"content vectors hold {array.dtype}, not numbers")
-    return array
-
-
-def _numeric(raw: Any) -> bool:
-    """Whether it is an array or a list of fractions; whole numbers are ids."""
-    if isinstance(raw, np.ndarray):
-        return raw.dtype.kind == "f" or (raw.ndim > 1 and raw.dtype.kind in "iu")
-    while isinstance(raw, (list, tuple)) and raw:
-        raw = raw[0]
-    return isinstance(raw, (float, np.floating)) or (isinstance(raw, np.ndarray) and raw.dtype.kind == "f")

@@ -46,8 +46,23 @@ def require_weights(folder: Path) -> None:
     Raises:
         EncoderLoadError: none there, pickled ones, no record, or weights that were changed.
     """
+    _require(folder, read_json(folder / RECORD).get(WEIGHTS_HASH))
+
+
+def require_stated_weights(folder: Path) -> None:
+    """As `require_weights`, where the record states a hash; one written by hand beside foreign weights need not.
+
+    Without it nothing is served under a wrong contract either: that takes its hash from the weights that are there.
+
+    Raises:
+        EncoderLoadError: weights that were changed, or are gone.
+    """
+    if (folder / RECORD).is_file() and (stated := read_json(folder / RECORD).get(WEIGHTS_HASH)) is not None:
+        _require(folder, stated)
+
+
+def _require(folder: Path, stated: object) -> None:
     found = weights_hash(folder)
-    stated = read_json(folder / RECORD).get(WEIGHTS_HASH)
     if stated != found:
         raise EncoderLoadError(
             f"{folder}: the weights are not those of {RECORD} (sha256 {found[:16]}…, stated {str(stated)[:16]}…); "

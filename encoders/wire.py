@@ -114,28 +114,6 @@ def to_bytes(item: Any) -> bytes:
     raise InvalidInputError(f"expected parts by name or packed bytes, got {type(item).__name__}")
 
 
-def history_bytes(item: Any) -> bytes:
-    """A history or an item as it travels: texts as UTF-8, ids as the part `items`, content vectors as `vectors`.
-
-    Raises:
-        InvalidInputError: none of them.
-    """
-    if isinstance(item, str):
-        try:
-            return item.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidInputError(f"text is not valid Unicode ({error.reason})") from error
-    if isinstance(item, (list, tuple)):
-        if not item:
-            raise InvalidInputError("the history is empty")
-        if isinstance(item[0], (float, np.floating, list, tuple, np.ndarray)):
-            return pack({"vectors": _floats(item)})
-        return pack({"items": item if isinstance(item[0], str) else list(map(str, item))})
-    if isinstance(item, np.ndarray) and item.dtype.kind == "f":
-        return pack({"vectors": _floats(item)})
-    return to_bytes(item)
-
-
 def parts_of(item: Any) -> dict[str, Any]:
     """A row as it was given: a mapping as it is (without its Nones), bytes unpacked.
 
@@ -149,13 +127,6 @@ def parts_of(item: Any) -> dict[str, Any]:
     if not isinstance(item, Mapping):
         raise InvalidInputError(f"expected parts by name or packed bytes, got {type(item).__name__}")
     return {str(name): value for name, value in item.items() if value is not None}
-
-
-def _floats(values: Any) -> NDArray[np.float32]:
-    try:
-        return np.asarray(values, np.float32)
-    except (ValueError, TypeError) as error:
-        raise InvalidInputError("content vectors are not numbers, all of one length") from error
 
 
 def _array(name: str, value: Any) -> NDArray[Any]:

@@ -59,12 +59,14 @@ def film(
     sound: NDArray[np.float32] | None = None,
     gap: int = 8,
     seed: int = 0,
+    options: dict[str, str] | None = None,
 ) -> bytes:
     """Encoded bytes of a film whose i-th frame has the brightness 8 + i * 240 / frames, on a patterned ground.
 
     Args:
         sound: mono at 16 kHz, encoded as AAC beside it.
         gap: frames from one key frame to the next.
+        options: of FFmpeg's writer of the container.
     """
     import av
 
@@ -72,7 +74,7 @@ def film(
     stream = io.BytesIO()
     width, height = size
     pattern = np.random.default_rng(seed).integers(-6, 7, (height // 8, width // 8, 3)).repeat(8, 0).repeat(8, 1)
-    with av.open(stream, mode="w", format=container_name) as container:
+    with av.open(stream, mode="w", format=container_name, options=options or {}) as container:
         video: Any = container.add_stream(codec, rate=Fraction(rate))
         video.width, video.height = width, height
         video.pix_fmt = "rgb8" if kind == "gif" else "yuv420p"

@@ -19,6 +19,7 @@ from connector.serving.environment import ServerEnvironment, find
 from connector.serving.repository import write_model_files
 from encoders.contract import EncoderContract
 from encoders.files import write_json
+from encoders.folder import write_graph_record
 
 DIMENSION = 8
 
@@ -90,6 +91,7 @@ def write_probe(repository: Path, contract: EncoderContract | None = None, **con
     folder.mkdir(parents=True)
     write_json(folder / "encoder.json", {"contract": json.loads(written.to_json())})
     (folder / "model.onnx").write_bytes(b"")
+    write_graph_record(folder, written)
     (folder / "model.py").write_text(PROBE_MODEL.replace("DIMENSION", str(written.dimension)))
     write_model_files(repository, written.name, **config)
     return written

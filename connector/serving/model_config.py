@@ -20,8 +20,8 @@ INSTANCES = 1
 QUEUE_DELAY_US = 200
 MAX_QUEUE = 1024
 # What is decoded in the process of the model, so that an answer is a function of the request alone. The decoder of a
-# sound or a film may run out of time on a busy machine, and that must not be remembered.
-REMEMBERED = frozenset({"text", "image", "sequence"})
+# picture, a sound or a film may run out of time on a busy machine, and that must not be remembered.
+REMEMBERED = frozenset({"text", "sequence"})
 HEADER = "# Written from the encoder contract by `connector apply`; edits are lost.\n"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from encoders.wire import history_bytes
+from encoders.histories import history_bytes
 
 MAX_ITEM_BYTES = 256 * 1024 * 1024
 # Small enough for the 64 MiB of shared memory that a container has by default, through which Triton hands them on.

@@ -16,7 +16,7 @@ from connector.serving.warmup import FOLDER, WARMUP_FILE, has_warmup, warmup_con
 from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError
 from encoders.files import read_json, write_bytes, write_json
-from encoders.folder import GRAPH, RECORD, EncoderFolder, is_encoder_folder
+from encoders.folder import GRAPH, GRAPH_RECORD, RECORD, EncoderFolder, has_graph, is_encoder_folder, require_graph
 from encoders.members import find_member
 
 STAGING_PREFIX = ".staging-"
@@ -96,13 +96,20 @@ def described(repository: Path) -> list[EncoderContract]:
     return sorted(contracts, key=lambda contract: (contract.name, contract.version))
 
 
-def is_complete(repository: Path, contract: EncoderContract) -> bool:
-    """Whether `model.py` is there, and a graph that was exported under the contract in the version's description."""
+def is_complete(repository: Path, contract: EncoderContract, *, whole: bool = False) -> bool:
+    """Whether `model.py` is there, and a graph that was exported under the contract in the version's description.
+
+    Args:
+        whole: read the graph, too, and compare it with its record.
+    """
     folder = version_folder(repository, contract.name, contract.version)
-    if not all((folder / name).is_file() for name in (GRAPH, RECORD, "model.py")):
+    if not all((folder / name).is_file() for name in (RECORD, "model.py")):
         return False
+    present = read_contract(folder)
     made_under = folder / MADE_UNDER
-    return not made_under.is_file() or made_under.read_text(encoding="utf-8").strip() == read_contract(folder).hash
+    if made_under.is_file() and made_under.read_text(encoding="utf-8").strip() != present.hash:
+        return False
+    return has_graph(folder, present, whole=whole)
 
 
 def version_folder(repository: Path, name: str, version: int) -> Path:
@@ -187,6 +194,7 @@ def _publish_version(
         return known
     encoder = _exported(source, name, version)
     contract = encoder.contract
+    require_graph(encoder.path, contract)
     if contract.modality == "fused":
         _publish_members(repository, encoder)
     if replace_other and _holds_another(folder, contract):
@@ -269,12 +277,12 @@ def _is_there(repository: Path, folder: Path, contract: EncoderContract) -> bool
         raise ContractMismatchError(
             f"{folder} holds {present.label}, which is not {contract.label}; publish it under the next version"
         )
-    return is_complete(repository, present)
+    return is_complete(repository, present, whole=True)
 
 
 def _fill(folder: Path, staged: Path) -> None:
-    # The graph, then what it was made under: they make the version complete.
-    last = {GRAPH: 1, MADE_UNDER: 2}
+    # The graph, then what it was made from and under: they make the version complete.
+    last = {GRAPH: 1, GRAPH_RECORD: 2, MADE_UNDER: 3}
     for path in sorted(staged.iterdir(), key=lambda path: last.get(path.name, 0)):
         path.replace(folder / path.name)
 

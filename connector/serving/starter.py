@@ -81,11 +81,12 @@ def wait_ready(spec: SupervisorSpec, log: Path, process: subprocess.Popen[bytes]
 def require_models(service: ServiceState, repository: Path) -> None:
     """Raise `ServingError` for a model that was exported and yet did not load.
 
-    Models whose `model.onnx` is still to be made by `connector apply` are no error.
+    Models whose graph is still to be made by `connector apply` are no error.
     """
     for model, reason in service.failures.items():
         folder = repository / model
-        if (folder / "encoder.json").exists() and not (folder / "model.onnx").exists():
+        made = all((folder / name).exists() for name in ("model.onnx", "graph.json"))
+        if (folder / "encoder.json").exists() and not made:
             continue
         raise ServingError(f"Triton could not load model {model}: {reason} (log: {service.log})")
 

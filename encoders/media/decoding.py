@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from encoders.errors import EncoderLoadError
 
-Kind = Literal["audio", "video"]
+Kind = Literal["audio", "image", "video"]
 Row = dict[str, NDArray[Any]]
 Decode = Callable[[Any], Row]
+NEEDED = {"audio": "soundfile av soxr", "image": "pillow", "video": "av"}
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,10 @@ class Recipe:
             EncoderLoadError: a library that it needs is not installed, or a limit is unknown.
         """
         try:
-            return _audio(self) if self.kind == "audio" else _video(self)
+            return {"audio": _audio, "image": _image, "video": _video}[self.kind](self)
         except ImportError as error:
             raise EncoderLoadError(
-                f"{self.kind} cannot be decoded here ({error}); pip install soundfile av soxr"
+                f"{self.kind} cannot be decoded here ({error}); pip install {NEEDED[self.kind]}"
             ) from error
         except TypeError as error:
             raise EncoderLoadError(f"{self.kind} encoder: unknown option ({error})") from error
@@ -59,6 +60,14 @@ def _audio(recipe: Recipe) -> Decode:
 
     preprocessing, limits = AudioPreprocessing.from_dict(recipe.preprocessing), AudioLimits(**recipe.limits)
     return lambda content: sound_inputs(content, preprocessing, limits)
+
+
+def _image(recipe: Recipe) -> Decode:
+    from encoders.media.image import ImageLimits, pixels_of
+    from encoders.media.preprocessing import ImagePreprocessing
+
+    preprocessing, limits = ImagePreprocessing.from_dict(recipe.preprocessing), ImageLimits(**recipe.limits)
+    return lambda content: {"pixels": pixels_of(content, preprocessing, limits)}
 
 
 def _video(recipe: Recipe) -> Decode:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from encoders.errors import InvalidInputError
+from encoders.media.checks import require_bytes
+from encoders.media.jpeg import scans_of
 from encoders.media.preprocessing import ImagePreprocessing
 
 # Formats whose decoders are compiled, bounded and run no programs (PostScript would).
@@ -35,11 +37,13 @@ class ImageLimits:
         max_bytes: of the encoded file.
         max_pixels: width × height.
         max_side: width or height; a strip one pixel wide would blow up while it is resized.
+        max_scans: of a JPEG. Each is decoded over the whole picture; encoders write about ten.
     """
 
     max_bytes: int = 32 * 1024 * 1024
     max_pixels: int = 64_000_000
     max_side: int = 65_535
+    max_scans: int = 100
 
 
 def pixels_of(content: Any, preprocessing: ImagePreprocessing, limits: ImageLimits) -> NDArray[np.uint8]:
@@ -64,15 +68,10 @@ def decode(content: Any, limits: ImageLimits, *, near: int | None = None) -> Ima
     Raises:
         InvalidInputError: not bytes, over a limit, or not decodable to its end.
     """
-    if content is None:
-        raise InvalidInputError("picture is null")
-    if not isinstance(content, (bytes, bytearray, memoryview)):
-        raise InvalidInputError(f"expected the bytes of a picture file, got {type(content).__name__}")
-    data = bytes(content)
-    if not data:
-        raise InvalidInputError("empty picture")
-    if len(data) > limits.max_bytes:
-        raise InvalidInputError(f"picture file of {len(data)} bytes is over the limit of {limits.max_bytes}")
+    data = require_bytes(content, "picture", limits.max_bytes)
+    scans = scans_of(data)
+    if scans > limits.max_scans:
+        raise InvalidInputError(f"JPEG of {scans} scans is over the limit of {limits.max_scans}")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _require_size(picture.size, limits)

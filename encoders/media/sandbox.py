@@ -165,4 +165,4 @@ def _python() -> str:
 
 
 def _name(kind: str) -> str:
-    return "sound" if kind == "audio" else "film"
+    return {"audio": "sound", "image": "picture", "video": "film"}[kind]

@@ -105,12 +105,17 @@ def _scan(data: bytes, limits: VideoLimits) -> tuple[list[int], list[int]]:
         times: list[int] = []
         keys: list[int] = []
         last = 0.0
+        start = None if container.start_time is None else container.start_time / 1e6
         for packet in container.demux():
             if not packet.size:
                 continue
             time = packet.pts if packet.pts is not None else packet.dts
             if time is not None and packet.time_base is not None:
                 last = max(last, float((time + (packet.duration or 0)) * packet.time_base))
+                start = min(last if start is None else start, float(time * packet.time_base))
+                # What is stated may be a lie, and a stream states nothing.
+                if last - start > limits.max_seconds:
+                    raise InvalidInputError(f"film is over the limit of {limits.max_seconds} seconds")
             if packet.stream_index != stream.index or packet.is_corrupt:
                 continue
             if time is None:
@@ -120,12 +125,11 @@ def _scan(data: bytes, limits: VideoLimits) -> tuple[list[int], list[int]]:
                 keys.append(time)
             if len(times) > limits.max_frames:
                 raise InvalidInputError(f"film has more frames than the limit of {limits.max_frames}")
-        start = (container.start_time or 0) / 1e6
         if not times:
             raise InvalidInputError("film without frames")
-        if stream.frames > len(times) or last - start < 0.95 * stated - 0.5:
+        if stream.frames > len(times) or last - (start or 0.0) < 0.95 * stated - 0.5:
             raise InvalidInputError(
-                f"film ends early (after {len(times)} frames, {max(0.0, last - start):.1f} seconds)"
+                f"film ends early (after {len(times)} frames, {max(0.0, last - (start or 0.0)):.1f} seconds)"
             )
     return sorted(times), sorted(keys)
 

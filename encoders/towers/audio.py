@@ -25,6 +25,7 @@ from encoders.towers.saving import (
     save_projection,
     write_record,
 )
+from encoders.weight_files import WEIGHTS_HASH, require_stated_weights, weights_hash
 
 # Of `AudioTower.small`: 25 ms windows every 10 ms at 16 kHz, 64 bands.
 SMALL_RATE, SMALL_HOP, SMALL_MELS, SMALL_SECONDS = 16_000, 160, 64, 10
@@ -131,6 +132,7 @@ class AudioTower(BackboneTower):
         """
         folder = Path(path)
         config = read_config(folder)
+        require_stated_weights(folder)
         record = read_record(folder)
         loaded = load_audio_backbone(folder, config)
         stated = record.get("preprocessing")
@@ -173,7 +175,7 @@ class AudioTower(BackboneTower):
         with new_folder(Path(path)) as folder:
             save_backbone(self.backbone, folder, dtype)
             save_projection(self.projection, folder, dtype)
-            write_record(folder, record, card)
+            write_record(folder, {**record, WEIGHTS_HASH: weights_hash(folder)}, card)
         return Path(path)
 
     def describe(self) -> Description:

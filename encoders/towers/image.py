@@ -15,6 +15,7 @@ from encoders.towers.backbone import BackboneTower
 from encoders.towers.base import Batch, Description, Served, shared_space
 from encoders.towers.folder import load_backbone, read_config
 from encoders.towers.saving import Precision, load_projection, read_record, save_backbone, save_projection, write_record
+from encoders.weight_files import WEIGHTS_HASH, require_stated_weights, weights_hash
 
 Pooling = Literal["cls", "mean", "pooler", "projection"]
 POOLINGS: tuple[str, ...] = ("cls", "mean", "pooler", "projection")
@@ -87,6 +88,7 @@ class ImageTower(BackboneTower):
         """
         folder = Path(path)
         config = read_config(folder)
+        require_stated_weights(folder)
         record = read_record(folder)
         backbone, inferred = _load_vision_model(folder, config, record.get("pooling"))
         stated = record.get("image_size") or _image_size(backbone.config)
@@ -126,7 +128,7 @@ class ImageTower(BackboneTower):
             save_backbone(self.backbone, folder, dtype)
             save_projection(self.projection, folder, dtype)
             write_json(folder / "preprocessor_config.json", self.preprocessing.to_processor())
-            write_record(folder, record, card)
+            write_record(folder, {**record, WEIGHTS_HASH: weights_hash(folder)}, card)
         return Path(path)
 
     def describe(self) -> Description:

@@ -17,6 +17,7 @@ from encoders.towers.base import Batch, Description, Served, shared_space
 from encoders.towers.folder import load_backbone, read_config
 from encoders.towers.image import ImageTower
 from encoders.towers.saving import Precision, load_projection, read_record, save_backbone, save_projection, write_record
+from encoders.weight_files import WEIGHTS_HASH, require_stated_weights, weights_hash
 
 Kind = Literal["frames", "videomae", "xclip"]
 FRAMES = 8
@@ -86,6 +87,7 @@ class VideoTower(BackboneTower):
 
         folder = Path(path)
         config = read_config(folder)
+        require_stated_weights(folder)
         record = read_record(folder)
         aligned = tuple(str(value) for value in record.get("aligned_with", ()))
         head: dict[str, Any] = {
@@ -122,7 +124,7 @@ class VideoTower(BackboneTower):
             save_projection(self.projection, folder, dtype)
             write_json(folder / "preprocessor_config.json", self.preprocessing.picture.to_processor())
             record = {"modality": "video", "normalize": self.normalize, "aligned_with": list(self.aligned_with)}
-            write_record(folder, record, card)
+            write_record(folder, {**record, WEIGHTS_HASH: weights_hash(folder)}, card)
         return Path(path)
 
     def describe(self) -> Description:

@@ -42,6 +42,7 @@ def test_a_bert_folder(bert_folder: Path, tmp_path: Path) -> None:
     contract = both_runtimes(bert_folder, tmp_path / "encoder", TEXTS)
     assert sorted(path.name for path in (tmp_path / "encoder").iterdir()) == [
         "encoder.json",
+        "graph.json",
         "model.onnx",
         "tokenizer.json",
     ]

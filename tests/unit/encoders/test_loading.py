@@ -15,9 +15,10 @@ import encoders
 from encoders import Encoder, EncoderError, EncodeResult, EncoderFolder, EncoderLoadError, Runtime
 from encoders.cache import cache_root
 from encoders.files import sha256_of_json, write_json
-from encoders.folder import record_of
+from encoders.folder import record_of, write_graph_record
 from encoders.registry import REGISTRY
 from encoders.source import default_name
+from tests.unit.encoders import tiny_models
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,7 @@ def test_a_damaged_encoder_folder_is_refused(damage: str, copied: Path) -> None:
         (copied / "encoder.json").unlink()
     elif damage == "graph":
         (copied / "model.onnx").write_bytes(b"not a graph")
+        write_graph_record(copied, EncoderFolder.open(copied).contract)
     elif damage == "no_graph":
         (copied / "model.onnx").unlink()
     elif damage == "tokenizer":
@@ -141,6 +143,37 @@ def test_a_damaged_encoder_folder_is_refused(damage: str, copied: Path) -> None:
     with pytest.raises(EncoderLoadError) as caught:
         encoders.load(copied)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (["model.onnx"], "is not the graph that was exported here"),
+        (["model.onnx", "graph.json"], "its graph was exported for another encoder .weights_hash is"),
+        (["graph.json"], "its graph was exported for another encoder"),
+    ],
+)
+def test_the_graph_of_another_encoder_is_refused(files: list[str], reason: str, copied: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    encoders.export(tiny_models.bert(tmp_path / "source", intermediate_size=40), other, name="tiny")
+    assert encoders.load(other).contract.hash != encoders.load(copied).contract.hash
+    for name in files:
+        shutil.copyfile(other / name, copied / name)
+    for use in (
+        lambda: encoders.load(copied),
+        lambda: encoders.export(copied, tmp_path / "again", name="tiny"),
+        lambda: EncoderFolder.open(copied).graph,
+    ):
+        with pytest.raises(EncoderLoadError, match=f"{reason}.*export or publish the encoder again") as caught:
+            use()
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_graph_without_a_record_is_refused(copied: Path) -> None:
+    (copied / "graph.json").unlink()
+    with pytest.raises(EncoderLoadError, match=r"holds no graph\.json; export or publish the encoder again"):
+        encoders.load(copied)
 
 
 def test_a_third_party_adds_an_encoder_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,6 +201,7 @@ def test_a_third_party_adds_an_encoder_in_one_file(tmp_path: Path, monkeypatch: 
     )
     write_json(tmp_path / "encoder.json", record_of(contract, {"rate": 8000}, "by hand"))
     (tmp_path / "model.onnx").write_bytes(identity_graph())
+    write_graph_record(tmp_path, contract)
     assert encoders.load(tmp_path).encode([b"abc"]).tolist() == [[3.0]]
     with pytest.raises(EncoderLoadError, match="register"):
         REGISTRY.encoder_class("smell")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from encoders import InvalidInputError
 from encoders.media.image import ImageLimits, decode, fit, pixels_of
+from encoders.media.jpeg import scans_of
 from encoders.media.preprocessing import ImagePreprocessing
 
 LIMITS = ImageLimits()
@@ -188,6 +189,36 @@ def test_mutated_pictures_raise_nothing_else(
         data[int(place * (len(data) - 1))] = value
     try_to_read(bytes(data[: int(len(data) * max(cut, 0.1))]))
     try_to_read(bytes(data))
+
+
+def scanned(count: int, **how: object) -> bytes:
+    """A progressive JPEG whose last scan is repeated until there are `count`."""
+    data = encoded(Image.linear_gradient("L").convert("RGB").resize((64, 48)), "JPEG", progressive=True, **how)
+    assert data.endswith(b"\xff\xd9")
+    last = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + last * (count - scans_of(data)) + data[-2:]
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded() -> None:
+    assert pixels_of(scanned(100), SMALL, LIMITS).shape == (16, 16, 3)
+    with pytest.raises(InvalidInputError, match="JPEG of 101 scans is over the limit of 100"):
+        decode(scanned(101), LIMITS)
+    assert decode(scanned(12), ImageLimits(max_scans=12)).size == (64, 48)
+    with pytest.raises(InvalidInputError, match="12 scans is over the limit of 11"):
+        decode(scanned(12), ImageLimits(max_scans=11))
+
+
+def test_only_what_a_decoder_goes_over_counts_as_a_scan() -> None:
+    hidden = b"\xff\xda" * 300
+    assert scans_of(scanned(10, comment=hidden, icc_profile=hidden) + hidden) == 10
+    assert scans_of(encoded(Image.effect_noise((64, 48), 90), "JPEG")) == 1
+    # Markers may be filled up; restart markers stand inside of a scan.
+    data = encoded(Image.effect_noise((64, 48), 90), "JPEG", restart_marker_rows=1)
+    assert b"\xff\xd1" in data
+    assert scans_of(data.replace(b"\xff\xda", b"\xff\xff\xff\xda")) == 1
+    assert scans_of(b"\xff\xd8\xff" + hidden[:7]) == 1
+    for content in (b"", b"\xff\xd8\xff", encoded(Image.new("L", (2, 2))), hidden):
+        assert scans_of(content) == 0
 
 
 def try_to_read(data: bytes) -> None:

@@ -122,6 +122,19 @@ def test_limits_are_heeded() -> None:
             film_inputs(content, FOUR, limits)
 
 
+@pytest.mark.parametrize(("kind", "options"), [("mkv", {"live": "1"}), ("ts", {})])
+def test_a_film_that_states_no_length_is_held_to_the_limit(kind: str, options: dict[str, str]) -> None:
+    content = film(kind, frames=60, rate=12, options=options)
+    assert film_inputs(content, FOUR, VideoLimits(max_seconds=6))["frames"].shape[0] == 4
+    with pytest.raises(InvalidInputError, match="over the limit of 3"):
+        film_inputs(content, FOUR, VideoLimits(max_seconds=3))
+
+
+def test_a_stream_that_does_not_begin_at_zero_is_as_long_as_it_is() -> None:
+    content = film("ts", frames=24, options={"output_ts_offset": "7200"})
+    assert film_inputs(content, FOUR, VideoLimits(max_seconds=3))["frames"].shape[0] == 4
+
+
 def test_a_stream_that_grows_inside_is_held_to_the_pixels() -> None:
     content = bytearray(film("avi", size=(48, 32)))
     # The header of the container says 16 by 16; the codec's own says otherwise.

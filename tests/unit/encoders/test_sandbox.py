@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,6 +26,7 @@ from tests.media_files import film, sound
 
 SOUNDS = Recipe("audio", AudioPreprocessing(16_000, 32_000).to_dict(), {})
 FILMS = Recipe("video", VideoPreprocessing(2, ImagePreprocessing(16)).to_dict(), {})
+PICTURES = Recipe("image", ImagePreprocessing(16).to_dict(), {})
 SHORT = sound(seconds=0.1)
 
 
@@ -63,6 +64,22 @@ def test_rows_are_those_of_this_process(shared: Sandbox) -> None:
         np.testing.assert_array_equal(films.decode(film())["frames"], FILMS.decoder()(film())["frames"])
     finally:
         films.close()
+
+
+def test_rows_of_pictures_are_those_of_this_process(picture: Callable[..., bytes]) -> None:
+    pictures = Sandbox(PICTURES)
+    try:
+        for content in (picture("JPEG", (300, 200)), picture("PNG", mode="RGBA"), picture("TIFF")):
+            found = pictures.decode(content)["pixels"]
+            np.testing.assert_array_equal(found, PICTURES.decoder()(content)["pixels"])
+        for content in (None, b"", "path", picture()[:60]):
+            with pytest.raises(InvalidInputError) as here:
+                PICTURES.decoder()(content)
+            with pytest.raises(InvalidInputError) as there:
+                pictures.decode(content)
+            assert there.value.reason == here.value.reason
+    finally:
+        pictures.close()
 
 
 @pytest.mark.parametrize("content", [None, 3, "path", b"", b"nothing", SHORT[:60], SHORT[:-600]])

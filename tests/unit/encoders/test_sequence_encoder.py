@@ -76,7 +76,9 @@ class TestSequenceEncoder(EncoderSuite):
             (pack({"items": np.zeros(2, np.float32)}), "expected an item id, got float"),
             (b"\x10\x00\x00\x00\x00\x00\x00\x00{", "safetensors"),
             (["i1"] * 100_001, "over the limit"),
-            (7, "expected a list of item ids, got int"),
+            (7, "none of the history's 1 items"),
+            (7.5, "expected a list of item ids, got float"),
+            ([[1, 2], [3, 4]], "takes item ids, not content vectors"),
         ],
     )
     def test_a_history_that_is_none(self, encoder: Encoder, history: Any, reason: str) -> None:

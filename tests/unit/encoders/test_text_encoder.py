@@ -42,6 +42,21 @@ def encoder(runtime: Runtime | None = None, /, **changes: Any) -> TextEncoder:
     return TextEncoder(CONTRACT, preprocessing, tiny_tokenizer(), runtime or Recorder(), **options)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_vector_that_is_not_finite_is_an_error_of_its_row(number: float) -> None:
+    class Overflowing(Recorder):
+        def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+            vectors = super().run(inputs)
+            vectors[inputs["attention_mask"].sum(1) > 4, 0] = number
+            return vectors
+
+    result = encoder(Overflowing()).encode_tolerant(["red", None, "red chair red chair red", "chair"])
+    assert list(result.errors) == [1, 2]
+    assert "not finite" in result.errors[2]
+    assert not result.vectors[2].any()
+    np.testing.assert_array_equal(result.vectors[[0, 3], :3], encoder().encode(["red", "chair"])[:, :3])
+
+
 def test_str_and_utf8_bytes_are_the_same_text() -> None:
     vectors = encoder().encode(["red dress", b"red dress", bytearray(b"red dress"), memoryview(b"red dress"), "chair"])
     assert (vectors[:4] == vectors[0]).all()

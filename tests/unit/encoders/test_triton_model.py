@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 import encoders
 from connector.errors import ServingError
 from connector.serving.environment import find
-from encoders import ContractMismatchError, EncoderError
+from encoders import ContractMismatchError, EncoderError, EncoderLoadError
 from encoders.triton_model import TritonPythonModel
 
 ROOT = Path(__file__).parents[3]
@@ -149,6 +150,14 @@ def test_parameters_of_the_configuration_are_heeded(repository: Path) -> None:
     limited.finalize()
     with pytest.raises(ContractMismatchError, match="0123456789abcdef"):
         start(repository, contract_hash="0123456789abcdef")
+
+
+def test_another_graph_is_not_served(repository: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(repository, tmp_path / "tiny"))
+    with (copied / "2" / "model.onnx").open("ab") as graph:
+        graph.write(b"\0")
+    with pytest.raises(EncoderLoadError, match="is not the graph that was exported here"):
+        start(copied)
 
 
 @pytest.mark.triton

@@ -13,8 +13,9 @@ from encoders import Encoder
 from encoders.content_table import read_content_table
 from encoders.errors import EncoderLoadError, InvalidInputError
 from encoders.files import read_json
+from encoders.histories import history_bytes
 from encoders.universal import UniversalPreprocessing
-from encoders.wire import history_bytes, pack
+from encoders.wire import pack
 from tests.unit.encoders import tiny_models
 
 IDS = [f"i{item}" for item in range(9)]
@@ -92,7 +93,8 @@ class TestUniversalEncoder(EncoderSuite):
             (np.zeros((0, 4)), r"got shape \[0, 4\]"),
             ({"vectors": [["a"] * 4]}, "not numbers"),
             (np.ones((100_001, 4)), "over the limit"),
-            (7, "expected a list of item ids, got int"),
+            (7, "none of the history's 1 items"),
+            (7.5, "expected a list of item ids, got float"),
         ],
     )
     def test_a_history_that_is_none(self, encoder: Encoder, history: Any, reason: str) -> None:

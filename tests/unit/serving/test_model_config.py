@@ -67,7 +67,8 @@ def test_a_modality_without_a_sample_is_not_warmed_up() -> None:
     assert not config.model_warmup
     assert config.response_cache.enable
     # A decoder may be too slow once, and that must not be remembered.
-    assert not parse_config(render_config(replace(probe_contract(), modality="video"))).response_cache.enable
+    for modality in ("image", "audio", "video"):
+        assert not parse_config(render_config(replace(probe_contract(), modality=modality))).response_cache.enable
 
 
 @given(pooling=st.text(max_size=40), dimension=st.integers(1, 4096), batch=st.integers(1, 512))

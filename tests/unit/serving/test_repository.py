@@ -43,6 +43,7 @@ def test_what_is_published(tmp_path: Path, sources: Path) -> None:
     assert published(tmp_path) == [contract]
     assert sorted(snapshot(tmp_path)) == [
         "words/2/encoder.json",
+        "words/2/graph.json",
         "words/2/model.contract",
         "words/2/model.onnx",
         "words/2/model.py",
@@ -117,6 +118,23 @@ def test_a_graph_of_another_contract_is_replaced(tmp_path: Path, sources: Path) 
     assert is_complete(tmp_path, moved)
     graph = tmp_path / "words" / "1" / "model.onnx"
     assert graph.read_bytes() == whole["words/1/model.onnx"][1]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_graph_that_is_not_the_exported_one_is_made_anew(tmp_path: Path, sources: Path, lost: bool) -> None:
+    """It was overwritten, or exported before graphs had a record."""
+    contract = publish(tmp_path, sources / "bert", name="words", version=1)
+    whole = {name: content for name, (_, content) in snapshot(tmp_path).items()}
+    folder = tmp_path / "words" / "1"
+    if lost:
+        (folder / "graph.json").unlink()
+        assert published(tmp_path) == []
+    else:
+        (folder / "model.onnx").write_bytes(b"another")
+        with pytest.raises(EncoderLoadError, match="is not the graph"):
+            publish(tmp_path / "copy", folder, name="words", version=1)
+    assert publish(tmp_path, sources / "bert", name="words", version=1) == contract
+    assert {name: content for name, (_, content) in snapshot(tmp_path).items()} == whole
 
 
 def test_what_a_killed_run_left_is_no_model(tmp_path: Path, sources: Path) -> None:
