@@ -177,7 +177,7 @@ on the document side, histories (their mean) on the query side, each by id or by
 
 `{Path(spec.content.path).name}`: {report.learned} of {report.items} items, {report.held_out} more held out. \
 {report.steps} steps of {spec.batch_size}, AdamW at {spec.learning_rate:g}, seed {spec.seed}; the state of step \
-{report.best_step} was kept.
+{report.best_step} was kept.{report.resumed}
 
 ## How well it does
 

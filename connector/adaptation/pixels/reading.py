@@ -83,7 +83,7 @@ def write_card(spec: PicturesSpec, report: PictureReport, title: str, what: str)
 ## Trained on
 
 {files}: {report.pictures} pictures, {report.held_out} more held out. {report.steps} steps of {spec.batch_size}, AdamW \
-at {spec.learning_rate:g}, seed {spec.seed}; the state of step {report.best_step} was kept.
+at {spec.learning_rate:g}, seed {spec.seed}; the state of step {report.best_step} was kept.{report.resumed}
 
 ## How well it does
 
