@@ -103,7 +103,7 @@ def test_what_is_written_while_it_moves_is_there_afterwards(
     thread.join(60)
     assert carried.is_set()
     assert [(result.written, result.stale) for result in results] in ([(50, 0)], [(0, 50)])
-    assert applier.list_collections() == ["moving__v2"]
+    assert [name for name in applier.list_collections() if name.startswith("moving")] == ["moving__v2"]
     assert applier.count("moving") == 60
     assert values(applier, "a", "k0009", "k0010", "k0059") == [9, 10, 59]
 
