@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 READY: dict[str, Any] = {"fields": []}
 """In place of the schema that pymilvus would ask Milvus for, to make a message with."""
 IN_FLIGHT = 2
-"""Batches of one write that are under way at once."""
+"""Batches of one write that are under way at once on a server."""
 
 
 class Session:
@@ -28,7 +29,8 @@ class Session:
         self.client = self._connection.client
         self.admin = Admin(self.client, endpoint)
         self.marks = Watermarks(endpoint.state_folder or state_folder(), self._connection.place, endpoint.patience_s)
-        self.pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="milvus-write")
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
         self._version = ""
         self._timeout = endpoint.timeout_s
         self._columns = endpoint.max_columns
@@ -42,6 +44,24 @@ class Session:
         return self._version
 
     @property
+    def is_lite(self) -> bool:
+        """Whether it is Milvus Lite, in this process or served by `connector up`."""
+        return self.version.startswith("milvus_lite")
+
+    @property
+    def pool(self) -> ThreadPoolExecutor:
+        """Threads that write; one for Milvus Lite.
+
+        Milvus Lite 3.2 does not keep writes of one collection apart: of two that overlap, each may open the write-ahead
+        log, and the rows in the one that is opened over are lost when the process is killed.
+        """
+        workers = 1 if self.is_lite else IN_FLIGHT
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(workers, thread_name_prefix="milvus-write")
+            return self._pool
+
+    @property
     def capabilities(self) -> Capabilities:
         """What the server can do."""
         return capabilities_of(self.version, self._columns)
@@ -53,7 +73,7 @@ class Session:
         Milvus Lite orders the pages of an iterator only; a 2.3 server answers an iterator from what it happens to have
         seen, whatever consistency is asked for.
         """
-        return {"iterator": "True"} if self.version.startswith("milvus_lite") else {"reduce_stop_for_best": True}
+        return {"iterator": "True"} if self.is_lite else {"reduce_stop_for_best": True}
 
     def upsert(self, request: UpsertRequest) -> None:
         """Send a message of rows as `MilvusClient.upsert` sends the one that it makes itself, but once.
@@ -65,5 +85,8 @@ class Session:
         handler.upsert(request.collection_name, [], upsert_param=request, schema=READY, context=context, **ONCE)
 
     def close(self) -> None:
-        self.pool.shutdown()
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
         self._connection.close()

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from connector.errors import ConfigurationError, StoreUnavailableError
-from connector.stores import MilvusEndpoint, MilvusVectorStore
+from connector.stores import MilvusEndpoint, MilvusVectorStore, writing
 from connector.testing.milvus_server import _free_ports
 from connector.testing.rows import NOON, shop_rows, shop_spec, some_vectors
 
@@ -169,3 +170,44 @@ def test_writers_in_several_threads(path: Path) -> None:
         assert errors == []
         assert store.read(SPEC.name, KEY, ["title"]).column("title").to_pylist() == ["7"]
         assert store.count(SPEC.name) == 9
+
+
+def test_batches_follow_one_another(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Milvus Lite loses rows of writes that overlap when its process is killed afterwards."""
+    send, lock, at_once, most = writing.upsert, threading.Lock(), 0, []
+
+    def counted(*told: Any) -> None:
+        nonlocal at_once
+        with lock:
+            at_once += 1
+            most.append(at_once)
+        send(*told)
+        time.sleep(0.02)
+        with lock:
+            at_once -= 1
+
+    monkeypatch.setattr(writing, "upsert", counted)
+    with MilvusVectorStore(str(path)) as store:
+        store.create(SPEC)
+        keys = [f"k{number}" for number in range(9_000)]
+        assert store.write(SPEC.name, shop_rows(keys, vectors=some_vectors(9_000))).written == 9_000
+        assert store.count(SPEC.name) == 9_000
+    assert len(most) > 3
+    assert max(most) == 1
+
+
+def test_what_was_acknowledged_outlives_a_kill(path: Path) -> None:
+    script = """
+import os, sys
+from connector.stores import MilvusVectorStore
+from connector.testing.rows import shop_rows, shop_spec, some_vectors
+store = MilvusVectorStore(sys.argv[1])
+store.create(shop_spec("items__v1"))
+keys = [f"k{number}" for number in range(9_000)]
+print(store.write("items__v1", shop_rows(keys, vectors=some_vectors(9_000))).written, flush=True)
+os._exit(9)
+"""
+    killed = subprocess.run([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True, check=False)
+    assert (killed.returncode, killed.stdout) == (9, "9000\n")
+    with MilvusVectorStore(str(path)) as store:
+        assert store.count(SPEC.name) == 9_000
