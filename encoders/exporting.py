@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from encoders.contract import EncoderContract
+from encoders.contract import EncoderContract, space_of_weights
 from encoders.errors import EncoderLoadError
 from encoders.files import new_folder, sha256_of_json, write_bytes, write_json
 from encoders.folder import (
@@ -58,7 +59,7 @@ def open_tower(source: Source) -> Any:
 
 
 def contract_of(source: Source, tower: Any, name: str, version: int) -> EncoderContract:
-    """The contract of a tower under a name; a shipped default stays aligned under every name."""
+    """The contract of a tower under a name; what is aligned with it is so under every name."""
     described = tower.describe()
     base = EncoderContract(
         name=source.default or name,
@@ -73,7 +74,9 @@ def contract_of(source: Source, tower: Any, name: str, version: int) -> EncoderC
         preprocessing_hash=sha256_of_json(described.preprocessing),
         aligned_with=described.aligned_with,
     )
-    return base.renamed(name, version)
+    if source.default:
+        return base.renamed(name, version)
+    return replace(base, aligned_with=(*base.aligned_with, space_of_weights(base)))
 
 
 def write_tower(source: Source, tower: Any, contract: EncoderContract, folder: Path) -> None:

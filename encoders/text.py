@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from encoders.base import Encoder, EncodeResult, Side
 from encoders.contract import EncoderContract
-from encoders.errors import EncoderLoadError, InvalidInputError
+from encoders.errors import EncoderLoadError
 from encoders.files import sha256_of_file
 from encoders.folder import TOKENIZER, EncoderFolder
 from encoders.media.text import TextPreprocessing
+from encoders.media.tokens import MAX_BYTES, TextTokenizer, load_tokenizer
 from encoders.runtime import Runtime
 from encoders.workers import Workers
 
-MAX_BYTES = 256 * 1024
 # Padded tokens in one run. On a CPU what counts is that activations stay in a core's cache, on a GPU that it is busy.
 CPU_TOKENS, GPU_TOKENS = 512, 32768
 LEAST_TOKENS = 128
@@ -45,14 +45,9 @@ class TextEncoder(Encoder):
         max_bytes: int = MAX_BYTES,
         token_budget: int | None = None,
     ) -> None:
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(preprocessing.max_tokens)
         self._contract = contract
-        self._preprocessing = preprocessing
-        self._tokenizer = tokenizer
-        self._marks = int(tokenizer.num_special_tokens_to_add(False))
+        self._tokenizer = TextTokenizer(preprocessing, tokenizer, max_bytes=max_bytes)
         self._runtime = runtime
-        self._max_bytes = max_bytes
         self._token_budget = token_budget or (GPU_TOKENS if runtime.accelerated else CPU_TOKENS)
         self._workers = Workers(runtime.workers)
 
@@ -76,30 +71,14 @@ class TextEncoder(Encoder):
 
     def encode_tolerant(self, items: Sequence[Any], side: Side = "document") -> EncodeResult:
         """Encode texts (`str` or UTF-8 `bytes`); bad rows are reported by index and never stop the others."""
-        result = EncodeResult(np.zeros((len(items), self._contract.dimension), np.float32))
-        prompt = self._preprocessing.prompts.get(side, "")
-        texts: list[str] = []
-        rows: list[int] = []
-        for row, item in enumerate(items):
-            try:
-                texts.append(prompt + self._clean(item))
-                rows.append(row)
-            except InvalidInputError as error:
-                result.errors[row] = error.reason
-        if not texts:
-            return result
-        tokens: list[list[int]] = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
-        lengths = np.fromiter((len(ids) for ids in tokens), np.int64, len(tokens))
-        # Where a prompt stands in front nothing can be told from the count: tokens merge across the seam.
-        lengths[lengths <= (0 if prompt else self._marks)] = 0
-        for position in np.flatnonzero(lengths == 0):
-            result.errors[rows[position]] = "empty text (nothing in it that the tokenizer keeps)"
+        tokens = self._tokenizer.tokens(items, side)
+        result = EncodeResult(np.zeros((len(items), self._contract.dimension), np.float32), tokens.errors)
 
         def run(batch: list[int]) -> None:
-            vectors = self._runtime.run(self._padded([tokens[position] for position in batch]))
-            result.fill([rows[position] for position in batch], vectors)
+            vectors = self._runtime.run(self._tokenizer.padded([tokens.ids[position] for position in batch]))
+            result.fill([tokens.rows[position] for position in batch], vectors)
 
-        self._workers.each(run, list(self._batches(lengths)))
+        self._workers.each(run, list(self._batches(np.fromiter(map(len, tokens.ids), np.int64, len(tokens.ids)))))
         return result
 
     def close(self) -> None:
@@ -107,69 +86,16 @@ class TextEncoder(Encoder):
         self._workers.close()
         self._runtime.close()
 
-    def _clean(self, item: Any) -> str:
-        if isinstance(item, (bytes, bytearray, memoryview)):
-            size = len(item) if not isinstance(item, memoryview) else item.nbytes
-            self._require_size(size)
-            try:
-                text = bytes(item).decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise InvalidInputError(f"text is not UTF-8 (byte {error.start})") from error
-        elif isinstance(item, str):
-            text = item
-            if len(text) > self._max_bytes // 4:
-                self._require_size(len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass")))
-            if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-                raise InvalidInputError("text holds a lone surrogate, which is no character")
-        elif item is None:
-            raise InvalidInputError("text is null")
-        else:
-            raise InvalidInputError(f"expected str or UTF-8 bytes, got {type(item).__name__}")
-        if not text or text.isspace():
-            raise InvalidInputError("empty text")
-        return text.lower() if self._preprocessing.lowercase else text
-
-    def _require_size(self, size: int) -> None:
-        if size > self._max_bytes:
-            raise InvalidInputError(f"text of {size} bytes is over the limit of {self._max_bytes}")
-
     def _batches(self, lengths: NDArray[np.int64]) -> Iterator[list[int]]:
         """Positions in runs of like length, so that a short text never pays for a long neighbour's padding."""
         order = np.argsort(-lengths, kind="stable")
-        order = order[lengths[order] > 0]
         # A batch too small to fill every worker is shared out, down to where a run costs more than it saves.
         share = max(LEAST_TOKENS, int(lengths.sum()) // self._runtime.workers)
         budget = min(self._token_budget, share)
         start = 0
         while start < len(order):
-            width = self._preprocessing.max_tokens
-            if self._preprocessing.padding == "longest":
-                width = int(lengths[order[start]])
+            width = self._tokenizer.width(int(lengths[order[start]]))
             # Padding is a neighbour, too.
             size = 1 if self._runtime.row_by_row else max(1, budget // width)
             yield order[start : start + size].tolist()
             start += size
-
-    def _padded(self, tokens: list[list[int]]) -> dict[str, NDArray[np.int64]]:
-        preprocessing = self._preprocessing
-        width = max(map(len, tokens)) if preprocessing.padding == "longest" else preprocessing.max_tokens
-        ids = np.full((len(tokens), width), preprocessing.pad_id, np.int64)
-        mask = np.zeros((len(tokens), width), np.int64)
-        for row, values in enumerate(tokens):
-            ids[row, : len(values)] = values
-            mask[row, : len(values)] = 1
-        return {"input_ids": ids, "attention_mask": mask}
-
-
-def load_tokenizer(content: bytes) -> Any:
-    """Read `tokenizer.json`.
-
-    Raises:
-        EncoderLoadError: it is damaged.
-    """
-    from tokenizers import Tokenizer
-
-    try:
-        return Tokenizer.from_buffer(content)
-    except Exception as error:
-        raise EncoderLoadError(f"tokenizer.json is damaged ({' '.join(str(error).split())[:160]})") from error

@@ -16,26 +16,46 @@ NOTHING_HELD_OUT = (
 )
 
 
-def write_card(spec: ContrastiveSpec, report: PretrainReport, *, title: str = "Image encoder", more: str = "") -> str:
+def write_card(spec: ContrastiveSpec, report: PretrainReport, *, title: str | None = None, more: str = "") -> str:
     """Markdown; names files without their folders."""
-    sources = "\n".join(f"- `{Path(source.path).name}`: {', '.join(source.text)}" for source in spec.pairs)
     tower = spec.tower.model_dump(exclude={"kind"})
     if "source" in tower:
         # The last part of a folder or a Hugging Face id says enough; where it lies is nobody's business.
         tower["source"] = Path(tower["source"]).name
     kind = "pretrained" if spec.tower.kind == "pretrained" else "new"
-    what = spec.pairs[0].what
     settings = ", ".join(f"{name} {value}" for name, value in tower.items())
+    encoder = Path(spec.text_encoder).name
+    words = f"towards the locked vectors of the text encoder `{encoder}`"
+    if spec.free_text is not None:
+        words = f"together with the text encoder `{encoder}`, which learned along and lies beside this one"
+    return f"""# {title or f"{spec.medium.capitalize()} encoder"}
+
+A {kind} {spec.medium} tower ({settings}), trained by symmetric InfoNCE {words}. Load it with `encoders.load(folder)`.
+
+{_training(spec, report)}{more}"""
+
+
+def write_text_card(spec: ContrastiveSpec, report: PretrainReport) -> str:
+    """Markdown for the text encoder that learned along."""
+    how = spec.free_text.model_dump() if spec.free_text else {}
+    settings = ", ".join(f"{name} {value}" for name, value in how.items())
+    return f"""# Text encoder
+
+`{Path(spec.text_encoder).name}`, trained further ({settings}) by symmetric InfoNCE, together with the
+{spec.medium} tower that lies beside it. Vectors of the two may be compared; those of the encoder it was may not. Load
+it with `encoders.load(folder)`.
+
+{_training(spec, report)}"""
+
+
+def _training(spec: ContrastiveSpec, report: PretrainReport) -> str:
+    sources = "\n".join(f"- `{Path(source.path).name}`: {', '.join(source.text)}" for source in spec.pairs)
+    what = spec.pairs[0].what
     if report.held_out:
         heading, note = "How well it does on the rows held out", ""
     else:
         heading, note = "How well it does on rows it learned from", f"{NOTHING_HELD_OUT}\n\n"
-    return f"""# {title}
-
-A {kind} {spec.medium} tower ({settings}), trained by symmetric InfoNCE towards the locked vectors of the text
-encoder `{spec.text_encoder}`. Load it with `encoders.load(folder)`.
-
-## Trained on
+    return f"""## Trained on
 
 {report.pairs} pairs of {what} and words, {report.held_out} held out:
 
@@ -49,4 +69,4 @@ encoder `{spec.text_encoder}`. Load it with `encoders.load(folder)`.
 {note}| figure | value |
 |---|---|
 {figure_rows(report.metrics)}
-{more}"""
+"""

@@ -1,8 +1,9 @@
-"""The contrastive job: pictures, or sounds, are drawn towards the vectors of their words, in a locked text space."""
+"""The contrastive job: pictures, sounds or films are drawn towards the vectors of their words."""
 
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.adaptation.report import TrainingReport, outcome
-from connector.adaptation.spec import ContrastiveSpec, PretrainedTower, Refit, columns_of
+from connector.adaptation.spec import TEXT_SUFFIX, ContrastiveSpec, PretrainedTower, Refit, columns_of
 from connector.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from connector.adaptation.mediums import Medium
     from connector.adaptation.pairs import PairSet
     from connector.adaptation.towers import AnyTower
+    from connector.adaptation.words import Words
 
-TOWER = "tower"
+TOWER, TEXT = "tower", "text"
 METRIC = "recall@1"
 # Rows learned from that are evaluated on, where none are held out.
 MOST_SEEN = 256
@@ -34,10 +36,17 @@ class PretrainReport(TrainingReport):
 
     Attributes:
         pairs, held_out: rows trained and validated on; with none held out, the figures are of rows learned from.
+        text: folder of the text encoder that learned along; None where it was locked.
     """
 
     pairs: int
     held_out: int
+    text: Path | None = None
+
+    @property
+    def encoders(self) -> dict[str, Path]:
+        """The tower's folder, and that of the text encoder, whose name ends in `_text`."""
+        return super().encoders if self.text is None else {**super().encoders, TEXT_SUFFIX: self.text}
 
     @property
     def learned_from(self) -> str:
@@ -47,7 +56,7 @@ class PretrainReport(TrainingReport):
 def pretrain_contrastive(
     spec: ContrastiveSpec, *, resume: bool = False, until: int | None = None, show: bool = True, card: str | None = None
 ) -> PretrainReport:
-    """Run the job and write `spec.out/tower`, a folder that `encoders.load` takes.
+    """Run the job and write `spec.out/tower`, and `spec.out/text` with a free text tower; `encoders.load` takes both.
 
     Args:
         resume: go on from the newest checkpoint in `spec.out`; on the CPU the result is that of an undisturbed run.
@@ -57,33 +66,33 @@ def pretrain_contrastive(
 
     Raises:
         TrainingError: no usable pairs, none that differ, or a loss that is not finite.
-        ConfigurationError: `resume` finds a checkpoint of another spec.
+        ConfigurationError: `resume` finds a checkpoint of another spec, or `free_text` an exported encoder.
         EncoderLoadError: a text encoder or tower that cannot be loaded.
     """
     import torch
 
-    import encoders
     from connector.adaptation.bar import TrainingBar
-    from connector.adaptation.card import write_card
     from connector.adaptation.mediums import medium_of
     from connector.adaptation.pairs import read_pairs
     from connector.adaptation.processes import Processes, choose_device
     from connector.adaptation.sampler import split
     from connector.adaptation.towers import build_tower
     from connector.adaptation.training import train
+    from connector.adaptation.words import open_words
 
     out, device = Path(spec.out), choose_device(spec.device)
-    with encoders.load(spec.text_encoder, modality="text") as text:
+    with closing(open_words(spec)) as words:
         torch.manual_seed(spec.seed)
-        tower = build_tower(spec.tower, text.contract.dimension, (text.contract.hash,), spec.medium)
+        tower = build_tower(spec.tower, words.dimension, words.space, spec.medium)
         medium = medium_of(spec, tower, device)
         with TrainingBar("reading pairs", None, show=show) as bar:
             pairs = read_pairs(spec.pairs, medium.decode, medium.shape, out / "cache", bar.advance, medium.dtype)
-        vectors = _encode(text, pairs.texts, show)
+        words.take(pairs.texts, device, show=show)
     train_rows, held_rows = split(len(pairs), spec.validation, spec.seed)
     _require_contrast(spec, pairs, train_rows)
-    job = _Job(spec, tower, medium, pairs, vectors, train_rows, held_rows, device)
-    progress = train(job, spec, METRIC, resume=resume, until=until, show=show)
+    job = _Job(spec, tower, medium, pairs, words, train_rows, held_rows, device)
+    rates = {} if spec.free_text is None else {"words.": spec.free_text.rate}
+    progress = train(job, spec, METRIC, resume=resume, until=until, show=show, rates=rates)
     if spec.refit is not None:
         job.refit(spec.refit)
     with torch.no_grad():
@@ -92,15 +101,13 @@ def pretrain_contrastive(
         folder=out / TOWER,
         pairs=len(train_rows),
         held_out=len(held_rows),
+        text=None if spec.free_text is None else out / TEXT,
         skipped=dict(pairs.skipped),
         metrics=metrics,
         **outcome(progress),
     )
     if Processes(device).main:
-        kept: Any = tower
-        kept.to("cpu", memory_format=torch.contiguous_format).eval().save(
-            report.folder, dtype=spec.weights, card=card or write_card(spec, report)
-        )
+        _save(spec, report, tower, words, card)
     return report
 
 
@@ -124,17 +131,19 @@ def _require_contrast(spec: ContrastiveSpec, pairs: PairSet, rows: NDArray[np.in
             )
 
 
-def _encode(text: Any, texts: list[str], show: bool) -> NDArray[np.float32]:
-    from connector.adaptation.bar import TrainingBar
+def _save(spec: ContrastiveSpec, report: PretrainReport, tower: AnyTower, words: Words, card: str | None) -> None:
+    import torch
 
-    parts: list[NDArray[np.float32]] = []
-    with TrainingBar("encoding words", len(texts), show=show) as bar:
-        for start in range(0, len(texts), 256):
-            parts.append(text.encode(texts[start : start + 256]))
-            bar.advance(len(parts[-1]))
-    vectors = np.concatenate(parts)
-    norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return np.asarray(vectors / norms, np.float32)
+    from connector.adaptation.card import write_card, write_text_card
+    from connector.adaptation.words import FreeWords
+
+    if isinstance(words, FreeWords) and report.text is not None:
+        # Before the other tower, whose space is named after it.
+        tower.aligned_with = words.save(report.text, spec.weights, write_text_card(spec, report))
+    kept: Any = tower
+    kept.to("cpu", memory_format=torch.contiguous_format).eval().save(
+        report.folder, dtype=spec.weights, card=card or write_card(spec, report)
+    )
 
 
 class _Job:
@@ -146,7 +155,7 @@ class _Job:
         tower: AnyTower,
         medium: Medium,
         pairs: PairSet,
-        vectors: NDArray[np.float32],
+        words: Words,
         train_rows: NDArray[np.int64],
         held_rows: NDArray[np.int64],
         device: torch.device,
@@ -161,13 +170,15 @@ class _Job:
         kept = isinstance(spec.tower, PretrainedTower) and spec.tower.keep_statistics
         self._still = still_parts(tower, keep_statistics=kept)
         self._spec, self._tower, self._medium, self._pairs, self.device = spec, tower, medium, pairs, device
-        self._vectors = torch.from_numpy(vectors)
+        self._words = words
         self._held = held_rows if len(held_rows) else train_rows[:MOST_SEEN]
         weights = [source.weight for source in spec.pairs]
         training = [np.intersect1d(rows, train_rows, assume_unique=True) for rows in pairs.sources]
         self._batches = MixedBatches(training, weights, spec.batch_size, spec.seed)
         self._scale = Scale(spec.temperature)
         self.module: nn.Module = nn.ModuleDict({"tower": tower, "head": self._scale})
+        if words.tower is not None:
+            self.module["words"] = words.tower
         module: Any = self.module.to(device)
         if all(parameter.dim() < 5 for parameter in module.parameters()):
             # Convolutions on the CPU are a third faster with channels last.
@@ -193,8 +204,7 @@ class _Job:
         )
         images = self._tower(*self._medium.inputs(self._pairs.pictures.take(rows), generator))
         same = same_meaning(torch.from_numpy(texts), torch.from_numpy(self._pairs.groups[rows])).to(self.device)
-        words = self._vectors[torch.from_numpy(texts)].to(self.device)
-        return info_nce(images, words, self._scale(), same)
+        return info_nce(images, self._words.vectors(torch.from_numpy(texts)), self._scale(), same)
 
     def refit(self, how: Refit) -> None:
         """Fit the last layer to the first words of each row."""
@@ -202,13 +212,16 @@ class _Job:
 
         tower: Any = self._tower
         batches = (self._batches.rows_of(step) for step in range(math.ceil(how.rows / self._batches.batch_size)))
-        refit_projection(tower, ((self._inputs(rows), self._words(rows)) for rows in batches), how.strength)
+        refit_projection(tower, ((self._inputs(rows), self._first_words(rows)) for rows in batches), how.strength)
 
     def _inputs(self, rows: NDArray[np.int64]) -> Tensor:
         return self._medium.inputs(self._pairs.pictures.take(rows), None)[0]
 
-    def _words(self, rows: NDArray[np.int64]) -> Tensor:
-        return self._vectors[[int(self._pairs.text_ids[row][0]) for row in rows]]
+    def _first_words(self, rows: NDArray[np.int64]) -> Tensor:
+        import torch
+
+        with torch.no_grad():
+            return self._words.vectors(torch.tensor([int(self._pairs.text_ids[row][0]) for row in rows]))
 
     def evaluate(self) -> dict[str, float]:
         import torch
@@ -219,7 +232,10 @@ class _Job:
         groups = torch.from_numpy(self._pairs.groups[self._held])
         first = np.asarray([self._pairs.text_ids[row][0] for row in self._held])
         _, distinct = np.unique(first, return_index=True)
-        words, word_groups = self._vectors[torch.from_numpy(first[distinct])], groups[torch.from_numpy(distinct)]
+        words, word_groups = (
+            self._words.vectors(torch.from_numpy(first[distinct])).cpu(),
+            groups[torch.from_numpy(distinct)],
+        )
         figures: dict[str, float] = {}
         forth, back = f"{self._medium.name}_to_text", f"text_to_{self._medium.name}"
         for k in (1, 5, 10):

@@ -11,11 +11,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from connector.errors import TrainingError
 
 
-def freeze(tower: nn.Module, patterns: Sequence[str]) -> None:
+def freeze(tower: nn.Module, patterns: Sequence[str], *, where: str = "tower.freeze") -> None:
     """Take what the patterns name out of training.
 
     Args:
         patterns: names of parameters as `named_parameters` spells them, with `*`, `?` and `[…]` as in a shell.
+        where: of the spec they stand, for messages.
 
     Raises:
         TrainingError: a pattern that names nothing, or nothing left to learn.
@@ -24,11 +25,11 @@ def freeze(tower: nn.Module, patterns: Sequence[str]) -> None:
     for pattern in patterns:
         found = [name for name in parameters if fnmatchcase(name, pattern)]
         if not found:
-            raise TrainingError(f"tower.freeze: no parameter is named {pattern!r}; there are {_some(list(parameters))}")
+            raise TrainingError(f"{where}: no parameter is named {pattern!r}; there are {_some(list(parameters))}")
         for name in found:
             parameters[name].requires_grad_(False)
     if not any(parameter.requires_grad for parameter in parameters.values()):
-        raise TrainingError("tower.freeze: nothing is left to learn; name fewer parts")
+        raise TrainingError(f"{where}: nothing is left to learn; name fewer parts")
 
 
 def still_parts(tower: nn.Module, *, keep_statistics: bool) -> list[nn.Module]:

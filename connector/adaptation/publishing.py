@@ -38,8 +38,11 @@ def require_encoder_job(job: str) -> None:
 def require_target(repository: Path, spec: RunSpec, name: str) -> None:
     """Check, before hours of training, that what a job ends in can be published under a name.
 
+    Args:
+        name: of its encoder; a text encoder that learned along is called so with `_text` behind.
+
     Raises:
-        ConfigurationError: the job ends in no encoder, or the name is that of encoders of another modality.
+        ConfigurationError: the job ends in no encoder, or a name is that of encoders of another modality.
         ServingError: a name that cannot be a model's, or a repository that cannot be written.
         EncoderLoadError: a version of that name which cannot be read.
     """
@@ -47,13 +50,14 @@ def require_target(repository: Path, spec: RunSpec, name: str) -> None:
 
     require_encoder_job(spec.job)
     require_name(name)
-    made = getattr(spec, "medium", ENCODER_JOBS[spec.job])
-    for version, contract in _versions(repository, name).items():
-        if contract is not None and contract.modality != made:
-            raise ConfigurationError(
-                f"{repository / name / str(version)} encodes {contract.modality}, job {spec.job} ends in an encoder of "
-                f"{made}; publish under another name"
-            )
+    makes: dict[str, str] = getattr(spec, "makes", {"": ENCODER_JOBS[spec.job]})
+    for suffix, made in makes.items():
+        for version, contract in _versions(repository, name + suffix).items():
+            if contract is not None and contract.modality != made:
+                raise ConfigurationError(
+                    f"{repository / (name + suffix) / str(version)} encodes {contract.modality}, job {spec.job} ends "
+                    f"in an encoder of {made}; publish under another name"
+                )
     require_writable(repository)
 
 

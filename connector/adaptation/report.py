@@ -37,6 +37,11 @@ class TrainingReport:
     changes: tuple[str, ...] = ()
 
     @property
+    def encoders(self) -> dict[str, Path]:
+        """Folders of the encoders it made, by what follows their name in a model repository."""
+        return {"": self.folder}
+
+    @property
     def learned_from(self) -> str:
         """How much of what, for people."""
         raise NotImplementedError

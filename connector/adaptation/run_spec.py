@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from encoders.source import DEFAULTS
+
 # How long, how fast and where: what a resumed job may be told anew.
 CHANGEABLE = (
     "steps",
@@ -90,3 +92,8 @@ class RunSpec(Record):
     def located(self, base: Path) -> Any:
         """The same spec, its relative paths counted from `base`."""
         return self.model_copy(update={"out": str(base / self.out)})
+
+
+def located_encoder(source: str, base: Path) -> str:
+    """What an encoder is loaded by: a folder counted from `base` where there is one, else a default's name or an id."""
+    return str(base / source) if source not in DEFAULTS and (base / source).is_dir() else source

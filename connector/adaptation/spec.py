@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from connector.adaptation.run_spec import Record, RunSpec
+from connector.adaptation.run_spec import Record, RunSpec, located_encoder
 from connector.adaptation.sound_spec import NewAudioTower
 from connector.errors import ConfigurationError
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Trained = Literal["image", "audio", "video"]
 MEDIUMS: tuple[Trained, ...] = ("image", "audio", "video")
+# What follows the name of a tower in the name of the text encoder that learned along with it.
+TEXT_SUFFIX = "_text"
 
 
 class PairSource(Record):
@@ -116,8 +118,7 @@ class PretrainedTower(Record):
 
     def located(self, base: Path) -> PretrainedTower:
         """The same, its folder counted from `base` where there is one."""
-        folder = base / self.source
-        return self.model_copy(update={"source": str(folder)}) if folder.is_dir() else self
+        return self.model_copy(update={"source": located_encoder(self.source, base)})
 
 
 class Augmentation(Record):
@@ -151,12 +152,26 @@ class Refit(Record):
     strength: float = Field(100.0, gt=0)
 
 
-class ContrastiveSpec(RunSpec):
-    """A contrastive job: pictures are drawn towards the vectors of their words, in a locked text space.
+class FreeText(Record):
+    """The text encoder learns too.
 
     Attributes:
-        out: its result lies in `out/tower`.
-        text_encoder: its vectors stay as they are; anything `encoders.load` takes.
+        rate: its learning rate as a share of the job's; words that were learned from much text are soon forgotten.
+        freeze: its parameters that stay as they are, as patterns of their names: `backbone.embeddings.*`.
+    """
+
+    rate: float = Field(0.1, gt=0, le=1)
+    freeze: tuple[str, ...] = ()
+
+
+class ContrastiveSpec(RunSpec):
+    """A contrastive job: pictures are drawn towards the vectors of their words, in a text space that is locked or free.
+
+    Attributes:
+        out: its result lies in `out/tower`, and a text encoder that learned along in `out/text`.
+        text_encoder: anything `encoders.load` takes; with `free_text`, no exported encoder.
+        free_text: where it is given, the text encoder learns too, and both end in a space of their own. Without, its
+            vectors stay as they are, and what is learned lies in its space.
         tower: over films, a `new` one sees each frame, and the frames' vectors are averaged.
         augmentation: of pictures, and of films, whose frames are all changed alike; what is done to sounds is said in
             `tower`.
@@ -168,6 +183,7 @@ class ContrastiveSpec(RunSpec):
     job: Literal["contrastive"] = "contrastive"
     pairs: tuple[PairSource, ...] = Field(min_length=1)
     text_encoder: str = "text"
+    free_text: FreeText | None = None
     tower: Annotated[NewTower | NewAudioTower | PretrainedTower, Field(discriminator="kind")] = NewTower()
     augmentation: Augmentation = Augmentation()
     temperature: float = Field(0.07, ge=0.01, le=1)
@@ -192,11 +208,19 @@ class ContrastiveSpec(RunSpec):
         """What is trained on."""
         return self.pairs[0].medium
 
+    @property
+    def makes(self) -> dict[str, str]:
+        """Modalities of the encoders that the job ends in, by what follows their name in a model repository."""
+        made: dict[str, str] = {"": self.medium}
+        return made if self.free_text is None else {**made, TEXT_SUFFIX: "text"}
+
     def located(self, base: Path) -> ContrastiveSpec:
         """The same spec, its relative paths counted from `base`."""
         pairs = tuple(source.model_copy(update={"path": str(base / source.path)}) for source in self.pairs)
         tower = self.tower.located(base) if isinstance(self.tower, PretrainedTower) else self.tower
-        return self.model_copy(update={"pairs": pairs, "tower": tower, "out": str(base / self.out)})
+        encoder = located_encoder(self.text_encoder, base)
+        changes = {"pairs": pairs, "tower": tower, "text_encoder": encoder, "out": str(base / self.out)}
+        return self.model_copy(update=changes)
 
 
 def columns_of(template: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,7 @@ class Trainer:
         folder: of checkpoints and log.
         notice: told the progress and the rate in steps per second, after each step.
         say: told in a line what was changed since the checkpoint.
+        rates: start of parameters' names → their learning rate as a share of the plan's.
     """
 
     def __init__(
@@ -99,10 +100,13 @@ class Trainer:
         folder: Path,
         notice: Notice | None = None,
         say: Callable[[str], None] | None = None,
+        rates: Mapping[str, float] | None = None,
     ) -> None:
         self._module, self._loss_of, self._evaluate, self._plan = module, loss_of, evaluate, plan
         self._folder, self._notice, self._say = folder, notice, say
-        self._optimizer = torch.optim.AdamW(_parameter_groups(module, plan.weight_decay), lr=plan.learning_rate)
+        self._optimizer = torch.optim.AdamW(
+            _parameter_groups(module, plan.weight_decay, rates or {}), lr=plan.learning_rate
+        )
         self._best = BestStates(folder / BEST)
         self._processes = Processes(next(module.parameters()).device)
 
@@ -201,7 +205,7 @@ class Trainer:
         torch.manual_seed(self._plan.seed * 1_000_003 + batch)
         rate = self._rate(progress)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         loss = self._loss_of(batch)
         value = float(self._processes.mean(loss.detach()))
         if not math.isfinite(value):
@@ -271,12 +275,16 @@ def _shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
 
 
-def _parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _parameter_groups(module: nn.Module, weight_decay: float, rates: Mapping[str, float]) -> list[dict[str, Any]]:
     """Weight decay is for matrices and filters: biases, norms and scales are left alone."""
-    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            share = next((share for start, share in rates.items() if name.startswith(start)), 1.0)
+            groups.setdefault((share, parameter.ndim > 1), []).append(parameter)
     return [
-        {"params": [p for p in learned if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in learned if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": weight_decay if decays else 0.0, "share": share}
+        for (share, decays), parameters in groups.items()
     ]
 
 

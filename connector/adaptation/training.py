@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,7 +42,14 @@ class TrainingJob(Protocol):
 
 
 def train(
-    job: TrainingJob, spec: RunSpec, metric: str, *, resume: bool = False, until: int | None = None, show: bool = True
+    job: TrainingJob,
+    spec: RunSpec,
+    metric: str,
+    *,
+    resume: bool = False,
+    until: int | None = None,
+    show: bool = True,
+    rates: Mapping[str, float] | None = None,
 ) -> Progress:
     """Train a job to its end and leave its module in its best state.
 
@@ -52,6 +60,7 @@ def train(
             say.
         until: leave off after this step, as if interrupted.
         show: draw a progress bar where a person is watching.
+        rates: start of parameters' names → their learning rate as a share of the spec's.
 
     Raises:
         TrainingError: the loss is not finite; names the step and the last good checkpoint. Or no evaluation gave a
@@ -61,7 +70,7 @@ def train(
     plan = Plan.of(spec, metric, planned_steps(spec, job.lap, Processes(job.device).count))
     module: nn.Module = job.module
     with TrainingBar(spec.job, plan.steps, show=show) as bar:
-        trainer = Trainer(module, job.loss_of, job.evaluate, plan, Path(spec.out), bar.notice, bar.say)
+        trainer = Trainer(module, job.loss_of, job.evaluate, plan, Path(spec.out), bar.notice, bar.say, rates)
         return trainer.run(resume=resume, until=until)
 
 

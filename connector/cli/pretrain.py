@@ -45,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
             repository = Repository(repo)
             require_target(repository.model_repository, job, publish)
-        record: dict[str, Any] = {}
+        published: list[str] = []
         with contextlib.redirect_stdout(sys.stderr):
             report = pretrain(job, resume=resume, show=not as_json)
             if not job_processes(job).main:
@@ -53,14 +53,16 @@ def register(app: typer.Typer) -> None:
             if publish is not None and repository is not None:
                 from connector.applying import refresh_local_server
 
-                contract = publish_next(repository.model_repository, report.folder, publish)
+                for suffix, folder in report.encoders.items():
+                    contract = publish_next(repository.model_repository, folder, publish + suffix)
+                    published.append(contract.label)
                 refresh_local_server(repository.path, note)
-                record = {"published": contract.label}
         if as_json:
-            print_json({**asdict(cast(Any, report)), **record})
+            print_json({**asdict(cast(Any, report)), **({"published": published} if published else {})})
             return
         typer.echo(str(report))
-        if record:
-            typer.echo(f"published {record['published']}")
-        elif job.job in ENCODER_JOBS:
-            typer.echo(f"next: connector encoders publish {report.folder} --name NAME")
+        for label in published:
+            typer.echo(f"published {label}")
+        if not published and job.job in ENCODER_JOBS:
+            for suffix, folder in report.encoders.items():
+                typer.echo(f"next: connector encoders publish {folder} --name NAME{suffix}")

@@ -84,6 +84,39 @@ def read_modules(folder: Path) -> SentenceModules:
     return found
 
 
+def described_layers(head: nn.Module) -> list[dict[str, Any]]:
+    """What `dense_layers` needs to build a head again; empty for one without layers."""
+    described = []
+    for dense in head.children():
+        layer, activation = dense.children()
+        described.append(
+            {
+                "in_features": layer.in_features,
+                "out_features": layer.out_features,
+                "bias": layer.bias is not None,
+                "activation": type(activation).__name__,
+            }
+        )
+    return described
+
+
+def dense_layers(described: list[dict[str, Any]]) -> nn.Module:
+    """Untrained layers of the shapes that `described_layers` gave.
+
+    Raises:
+        KeyError, TypeError: they are not described so.
+    """
+    return nn.Sequential(
+        *(
+            nn.Sequential(
+                nn.Linear(int(layer["in_features"]), int(layer["out_features"]), bias=bool(layer["bias"])),
+                ACTIVATIONS[layer["activation"]](),
+            )
+            for layer in described
+        )
+    )
+
+
 def _entries(folder: Path) -> list[dict[str, Any]]:
     try:
         entries = json.loads((folder / "modules.json").read_text(encoding="utf-8"))

@@ -11,12 +11,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.errors import EncoderLoadError
+from encoders.files import new_folder, write_bytes
 from encoders.folder import TOKENIZER
 from encoders.media.text import TextPreprocessing
 from encoders.towers.base import Batch, Description, Served, shared_space
 from encoders.towers.folder import load_backbone, read_config
-from encoders.towers.sentence import read_modules
+from encoders.towers.saving import (
+    RECORD,
+    Precision,
+    load_state,
+    read_record,
+    save_backbone,
+    save_state,
+    write_record,
+)
+from encoders.towers.sentence import dense_layers, described_layers, read_modules
+from encoders.weight_files import WEIGHTS_HASH, require_stated_weights, weights_hash
 
+HEAD = "head.safetensors"
 TWO_TOWERS = {"clip", "siglip", "clap", "xclip"}
 POOLINGS = {"clip": "projection", "siglip": "pooler", "clap": "projection", "xclip": "projection"}
 
@@ -80,12 +92,15 @@ class TextTower(nn.Module):
 
     @classmethod
     def from_folder(cls, path: str | Path) -> TextTower:
-        """Load a sentence-transformers folder, a plain Hugging Face one (mean pooling), or a CLIP or SigLIP text half.
+        """Load a sentence-transformers folder, a plain Hugging Face one (mean pooling), a CLIP or SigLIP text half, or
+        a tower folder.
 
         Raises:
-            EncoderLoadError: pickled or incomplete weights, or modules that are not understood.
+            EncoderLoadError: pickled, incomplete or changed weights, or modules that are not understood.
         """
         folder = Path(path)
+        if (folder / RECORD).is_file():
+            return cls._saved(folder)
         aligned: tuple[str, ...] = ()
         if (folder / "modules.json").is_file():
             modules = read_modules(folder)
@@ -104,6 +119,52 @@ class TextTower(nn.Module):
         return cls(
             backbone, preprocessing, tokenizer, pooling=pooling, head=head, normalize=normalize, aligned_with=aligned
         ).eval()
+
+    @classmethod
+    def _saved(cls, folder: Path) -> TextTower:
+        require_stated_weights(folder)
+        record = read_record(folder)
+        try:
+            preprocessing = TextPreprocessing.from_dict(record["preprocessing"])
+            layers, pooling, normalize = record["head"], str(record["pooling"]), bool(record["normalize"])
+            head = dense_layers(layers) if layers else None
+        except (KeyError, TypeError) as error:
+            raise EncoderLoadError(f"{folder / RECORD}: is no record of a text tower ({error})") from error
+        if head is not None:
+            load_state(head, folder / HEAD)
+        tower = cls(
+            _load_text_model(folder),
+            preprocessing,
+            (folder / TOKENIZER).read_bytes(),
+            pooling=pooling,
+            head=head,
+            normalize=normalize,
+            aligned_with=tuple(map(str, record.get("aligned_with", ()))),
+        )
+        return tower.eval()
+
+    def save(self, path: str | Path, *, dtype: Precision = "float32", card: str | None = None) -> Path:
+        """Write a tower folder, replacing one that is there, all of it or nothing.
+
+        Args:
+            dtype: of the weights on disk; they are upcast to float32 when loaded.
+            card: text of README.md.
+        """
+        record = {
+            "modality": "text",
+            "pooling": self.pooling,
+            "normalize": self.normalize,
+            "preprocessing": self.preprocessing.to_dict(),
+            "head": described_layers(self.head),
+            "aligned_with": list(self.aligned_with),
+        }
+        with new_folder(Path(path)) as folder:
+            save_backbone(self.backbone, folder, dtype)
+            if record["head"]:
+                save_state(self.head, folder / HEAD, dtype)
+            write_bytes(folder / TOKENIZER, self.tokenizer)
+            write_record(folder, {**record, WEIGHTS_HASH: weights_hash(folder)}, card)
+        return Path(path)
 
     def describe(self) -> Description:
         """What its contract needs."""

@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from connector.adaptation.run_spec import Record, RunSpec
+from connector.adaptation.run_spec import Record, RunSpec, located_encoder
 from encoders.fused import MEMBER_MODALITIES
-from encoders.source import DEFAULTS
 
 ModalityName = Literal["text", "image", "audio", "video"]
 
@@ -93,9 +92,7 @@ class FusionSpec(RunSpec):
         catalogue = self.catalogue
         root = None if catalogue.media_root is None else str(base / catalogue.media_root)
         members = {
-            name: member.model_copy(update={"encoder": str(base / member.encoder)})
-            if member.encoder not in DEFAULTS and (base / member.encoder).is_dir()
-            else member
+            name: member.model_copy(update={"encoder": located_encoder(member.encoder, base)})
             for name, member in self.members.items()
         }
         found = catalogue.model_copy(update={"path": str(base / catalogue.path), "media_root": root})

@@ -51,11 +51,12 @@ class CollaborativeAlignmentSpec(RunSpec):
 
     def located(self, base: Path) -> Any:
         """The same spec, its relative paths counted from `base`."""
-        changes: dict[str, Any] = {"out": str(base / self.out)}
-        for name in ("content", "vectors", "interactions"):
-            source = getattr(self, name)
-            if source is not None:
-                changes[name] = source.model_copy(update={"path": str(base / source.path)})
+        changes: dict[str, Any] = {"out": str(base / self.out), "content": self.content.located(base)}
+        if self.vectors is not None:
+            changes["vectors"] = self.vectors.located(base)
+        if self.interactions is not None:
+            path = str(base / self.interactions.path)
+            changes["interactions"] = self.interactions.model_copy(update={"path": path})
         return self.model_copy(update=changes)
 
 
@@ -93,5 +94,4 @@ class CoInteractionSpec(HistorySpec):
 
     def located(self, base: Path) -> Any:
         """The same spec, its relative paths counted from `base`."""
-        content = self.content.model_copy(update={"path": str(base / self.content.path)})
-        return super().located(base).model_copy(update={"content": content})
+        return super().located(base).model_copy(update={"content": self.content.located(base)})

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from connector.adaptation.run_spec import Record, RunSpec
+from connector.adaptation.run_spec import Record, RunSpec, located_encoder
 from connector.adaptation.sequences.spec import HistorySpec
 from connector.adaptation.spec import columns_of
 
@@ -44,6 +44,11 @@ class ContentSource(Record):
             raise ValueError(f"template {template!r} names no column; write the column's name in braces")
         return template
 
+    def located(self, base: Path) -> ContentSource:
+        """The same, its relative paths counted from `base`."""
+        changes = {"path": str(base / self.path), "encoder": located_encoder(self.encoder, base)}
+        return self.model_copy(update=changes)
+
 
 class SemanticIdsSpec(RunSpec):
     """Reconstructive: a residual-quantised autoencoder that turns an item's vector into a short id.
@@ -67,8 +72,7 @@ class SemanticIdsSpec(RunSpec):
 
     def located(self, base: Path) -> Any:
         """The same spec, its relative paths counted from `base`."""
-        content = self.content.model_copy(update={"path": str(base / self.content.path)})
-        return self.model_copy(update={"content": content, "out": str(base / self.out)})
+        return self.model_copy(update={"content": self.content.located(base), "out": str(base / self.out)})
 
 
 class NextSemanticIdSpec(HistorySpec):

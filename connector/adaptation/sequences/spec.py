@@ -94,3 +94,9 @@ class MaskedItemSpec(SequenceSpec):
     job: Literal["masked_item"]
     masked: float = Field(0.3, gt=0, lt=1)
     last: float = Field(0.3, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _masks(self) -> MaskedItemSpec:
+        if self.last == 1:
+            self.left_out("masked", because="with last: 1 the newest item alone is masked in every history")
+        return self

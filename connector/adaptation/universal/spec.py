@@ -64,9 +64,7 @@ class UniversalSequenceSpec(HistorySpec):
 
     def located(self, base: Path) -> Any:
         """The same spec, its relative paths counted from `base`."""
-        changes: dict[str, Any] = {
-            "content": self.content.model_copy(update={"path": str(base / self.content.path)}),
-        }
+        changes: dict[str, Any] = {"content": self.content.located(base)}
         if self.initial is not None:
             changes["initial"] = str(base / self.initial)
         return super().located(base).model_copy(update=changes)

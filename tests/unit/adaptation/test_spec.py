@@ -106,6 +106,12 @@ FUSED = {"job": "fusion", "out": "out", "steps": 10, "catalogue": {"path": "c.pa
             {"temperature": 0.1, "normalize": True},
             "spec: .*temperature: is of unit vectors",
         ),
+        (
+            {"job": "masked_item", **HISTORIES},
+            {"last": 1, "masked": 0.2},
+            {"last": 0.9, "masked": 0.2},
+            "spec: .*masked: with last: 1 the newest item alone",
+        ),
         (ALIGNED, {"factors": 12}, {}, "spec: .*factors: is of interactions"),
         (
             ALIGNED,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from encoders import EncoderError, InvalidInputError, Runtime, external_contract
 from encoders.media.text import TextPreprocessing
-from encoders.text import MAX_BYTES, TextEncoder
+from encoders.media.tokens import MAX_BYTES
+from encoders.text import TextEncoder
 from tests.unit.encoders.tiny_models import tiny_tokenizer
 
 CONTRACT = external_contract("tiny", version=1, dimension=4, modality="text")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from encoders import EncoderLoadError
 from encoders.media.preprocessing import ImagePreprocessing
@@ -198,3 +198,70 @@ def test_text_poolings_ignore_padding(pooling: str, bert_folder: Path) -> None:
     alone = tower(ids, torch.ones_like(ids))
     padded = tower(torch.nn.functional.pad(ids, (0, 6)), torch.nn.functional.pad(torch.ones_like(ids), (0, 6)))
     np.testing.assert_allclose(padded.detach().numpy(), alone.detach().numpy(), atol=1e-5)
+
+
+def dense_sentence(folder: Path) -> Path:
+    """A sentence-transformers folder with a dense layer behind its pooling."""
+    tiny_models.bert(folder)
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Dense": "Dense", "3_Normalize": "Normalize"}
+    modules = [{"name": n, "path": n, "type": f"sentence_transformers.models.{k}"} for n, k in kinds.items()]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    for name in list(kinds)[1:]:
+        (folder / name).mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "max"}))
+    dense = {"in_features": 32, "out_features": 12, "activation_function": "torch.nn.modules.activation.Tanh"}
+    (folder / "2_Dense" / "config.json").write_text(json.dumps(dense))
+    layer = torch.nn.Linear(32, 12)
+    torch.nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(3))
+    save_file({f"linear.{n}": v.detach() for n, v in layer.state_dict().items()}, folder / "2_Dense/model.safetensors")
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "ask: "}}))
+    return folder
+
+
+TEXT_FOLDERS = {
+    "bert": tiny_models.bert,
+    "dense": dense_sentence,
+    "clip": tiny_models.clip,
+    "siglip": tiny_models.siglip,
+}
+
+
+def token_batch(tower: TextTower) -> dict[str, torch.Tensor]:
+    batch: dict[str, torch.Tensor] = tower.served().sample(3, 1)
+    return batch
+
+
+@pytest.mark.parametrize("name", sorted(TEXT_FOLDERS))
+def test_every_text_tower_is_saved_and_loaded_again(name: str, tmp_path: Path) -> None:
+    tower = TextTower.from_folder(TEXT_FOLDERS[name](tmp_path / "source"))
+    vectors = tower(**token_batch(tower))
+    tower.save(tmp_path / "tower", dtype="float16", card="# A tower\n")
+    again = TextTower.from_folder(tmp_path / "tower")
+    agree(again(**token_batch(tower)), vectors)
+    assert again.describe() == tower.describe()
+    assert (tmp_path / "tower" / "README.md").read_text() == "# A tower\n"
+    assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("weights", "the weights are not those of tower.json"),
+        ("head", "the weights are not those of tower.json"),
+        ("pooling", "is no record of a text tower"),
+        ("layers", "does not hold the weights that tower.json describes"),
+    ],
+)
+def test_a_text_tower_that_was_changed_is_refused(change: str, reason: str, tmp_path: Path) -> None:
+    folder = TextTower.from_folder(dense_sentence(tmp_path / "source")).save(tmp_path / "tower")
+    record = json.loads((folder / "tower.json").read_text())
+    if change in {"weights", "head"}:
+        path = folder / ("model.safetensors" if change == "weights" else "head.safetensors")
+        save_file({name: value + 1 for name, value in load_file(path).items()}, path, {"format": "pt"})
+    elif change == "pooling":
+        del record["pooling"]
+    else:
+        record["head"][0]["out_features"] = 13
+    (folder / "tower.json").write_text(json.dumps(record))
+    with pytest.raises(EncoderLoadError, match=reason):
+        TextTower.from_folder(folder)
