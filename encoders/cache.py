@@ -8,10 +8,10 @@ from pathlib import Path
 
 from encoders.errors import EncoderLoadError
 from encoders.exporting import contract_of, open_tower, write_tower
-from encoders.files import new_folder, sha256_of_file
+from encoders.files import new_folder
 from encoders.folder import EncoderFolder, is_encoder_folder
 from encoders.source import Source, default_name
-from encoders.weight_files import weights_hash
+from encoders.weight_files import model_hash
 
 # Raised whenever the graphs that are exported change, so that older ones are not used.
 FORMAT = 4
@@ -47,10 +47,5 @@ def exported(source: Source) -> EncoderFolder:
 
 def cache_key(source: Source) -> str:
     """Hash over everything in the source's folder that its graph is made of."""
-    records = sorted(source.path.rglob("*.json"), key=lambda path: path.relative_to(source.path).as_posix())
-    lines = [
-        f"{FORMAT} {source.modality} {source.default}",
-        weights_hash(source.path),
-        *(f"{path.relative_to(source.path).as_posix()} {sha256_of_file(path)}" for path in records),
-    ]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+    line = f"{FORMAT} {source.modality} {source.default} {model_hash(source.path)}"
+    return hashlib.sha256(line.encode()).hexdigest()[:32]

@@ -15,9 +15,6 @@ Modality = Literal["text", "image", "audio", "video", "sequence", "fused"]
 Metric = Literal["COSINE", "IP", "L2"]
 
 HASH_LENGTH = 16
-# Of a contract, what leaves the vectors as they are.
-NOT_IN_VECTORS = ("name", "version", "aligned_with")
-
 
 FIELD_TYPES: dict[str, type] = {
     "name": str,
@@ -50,8 +47,8 @@ class EncoderContract:
         weights_hash: sha256 of the source weights (not of an exported graph), hexadecimal.
         preprocessing_hash: sha256 of everything between raw bytes and the network's input.
         aligned_with: hashes of contracts whose vectors live in the same space (the text tower of an image encoder),
-            or names of spaces: of the weights that two towers were trained in together, or of the encoder itself
-            (`space_of_weights`), which it keeps under every name.
+            or names of spaces: of the weights that two towers were trained in together, or of the encoder itself,
+            which keeps that one under every name.
     """
 
     name: str
@@ -133,12 +130,6 @@ class EncoderContract:
     def shares_space_with(self, other: EncoderContract) -> bool:
         """Whether vectors of the two contracts may be compared: one names the other, or both name a third."""
         return not {self.hash, *self.aligned_with}.isdisjoint({other.hash, *other.aligned_with})
-
-
-def space_of_weights(contract: EncoderContract) -> str:
-    """Name of the space that an encoder spans by itself, whatever it is called: a hash of what makes its vectors."""
-    made = {name: value for name, value in asdict(contract).items() if name not in NOT_IN_VECTORS}
-    return hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:HASH_LENGTH]
 
 
 def external_contract(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from encoders.contract import EncoderContract, space_of_weights
+from encoders.contract import HASH_LENGTH, EncoderContract
 from encoders.errors import EncoderLoadError
 from encoders.files import new_folder, sha256_of_json, write_bytes, write_json
 from encoders.folder import (
@@ -22,7 +23,7 @@ from encoders.folder import (
 from encoders.members import MEMBERS
 from encoders.registry import REGISTRY
 from encoders.source import Source, require_name, resolve
-from encoders.weight_files import weights_hash
+from encoders.weight_files import model_hash, weights_hash
 
 
 def export(
@@ -76,7 +77,13 @@ def contract_of(source: Source, tower: Any, name: str, version: int) -> EncoderC
     )
     if source.default:
         return base.renamed(name, version)
-    return replace(base, aligned_with=(*base.aligned_with, space_of_weights(base)))
+    return replace(base, aligned_with=(*base.aligned_with, own_space(source)))
+
+
+def own_space(source: Source) -> str:
+    """Name of the space that an encoder spans by itself, whatever it is called: a hash of all it is made of."""
+    made_of = f"space:{source.modality}:{model_hash(source.path)}"
+    return hashlib.sha256(made_of.encode()).hexdigest()[:HASH_LENGTH]
 
 
 def write_tower(source: Source, tower: Any, contract: EncoderContract, folder: Path) -> None:

@@ -40,6 +40,14 @@ def weights_hash(folder: Path) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def model_hash(folder: Path) -> str:
+    """sha256 of all that a model folder's graph is made of: its weights, and every JSON file beside them."""
+    records = sorted(folder.rglob("*.json"), key=lambda path: path.relative_to(folder).as_posix())
+    lines = [weights_hash(folder)]
+    lines += [f"{path.relative_to(folder).as_posix()} {sha256_of_file(path)}" for path in records]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def require_weights(folder: Path) -> None:
     """Check that the weights of a tower folder are those its record was written with.
 

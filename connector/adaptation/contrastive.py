@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from connector.adaptation.towers import AnyTower
     from connector.adaptation.words import Words
 
-TOWER, TEXT = "tower", "text"
+TOWER = "tower"
 METRIC = "recall@1"
 # Rows learned from that are evaluated on, where none are held out.
 MOST_SEEN = 256
@@ -46,7 +46,7 @@ class PretrainReport(TrainingReport):
     @property
     def encoders(self) -> dict[str, Path]:
         """The tower's folder, and that of the text encoder, whose name ends in `_text`."""
-        return super().encoders if self.text is None else {**super().encoders, TEXT_SUFFIX: self.text}
+        return super().encoders if self.text is None else {TEXT_SUFFIX: self.text, **super().encoders}
 
     @property
     def learned_from(self) -> str:
@@ -78,7 +78,7 @@ def pretrain_contrastive(
     from connector.adaptation.sampler import split
     from connector.adaptation.towers import build_tower
     from connector.adaptation.training import train
-    from connector.adaptation.words import open_words
+    from connector.adaptation.words import TEXT, open_words
 
     out, device = Path(spec.out), choose_device(spec.device)
     with closing(open_words(spec)) as words:

@@ -49,9 +49,9 @@ def require_target(repository: Path, spec: RunSpec, name: str) -> None:
     from connector.serving.repository import require_name, require_writable
 
     require_encoder_job(spec.job)
-    require_name(name)
     makes: dict[str, str] = getattr(spec, "makes", {"": ENCODER_JOBS[spec.job]})
     for suffix, made in makes.items():
+        require_name(name + suffix)
         for version, contract in _versions(repository, name + suffix).items():
             if contract is not None and contract.modality != made:
                 raise ConfigurationError(
@@ -64,18 +64,20 @@ def require_target(repository: Path, spec: RunSpec, name: str) -> None:
 def publish_next(repository: Path, tower: Path, name: str) -> EncoderContract:
     """Publish a tower folder under the version after the highest of that name.
 
-    A version counts that is only described, its graph still to be made, as in a fresh checkout. The same weights again
-    keep the version they have.
+    A version counts that is only described, its graph still to be made, as in a fresh checkout. The same encoder again
+    keeps the version it has.
 
     Raises:
         ServingError: a name that cannot be a model's, or a repository that cannot be written.
         EncoderLoadError: the tower cannot be exported.
     """
     from connector.serving import publish
-    from encoders.weight_files import weights_hash
+    from encoders.exporting import contract_of, open_tower
+    from encoders.source import resolve
 
-    versions, digest = _versions(repository, name), weights_hash(tower)
-    same = [version for version, contract in versions.items() if contract and contract.weights_hash == digest]
+    versions, source = _versions(repository, name), resolve(tower)
+    opened = open_tower(source)
+    same = [version for version, taken in versions.items() if taken == contract_of(source, opened, name, version)]
     version = max(same) if same else max(versions, default=0) + 1
     return publish(repository, tower, name=name, version=version)
 

@@ -62,7 +62,7 @@ class TrainingReport:
         changes = f" ({'; '.join(self.changes)})" if self.changes else ""
         return (
             f"{self.learned_from}{left_out}, {self.steps} steps in {self.seconds:.0f} s{changes}; kept step "
-            f"{self.best_step}: {figures}; written to {self.folder}"
+            f"{self.best_step}: {figures}; written to {' and '.join(map(str, self.encoders.values()))}"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from encoders.towers.text import TextTower
 
 ROWS = 256
+# Folder of the text encoder that learned along, in `out`.
+TEXT = "text"
 
 
 class Words(Protocol):
@@ -40,7 +42,7 @@ class Words(Protocol):
         """Get ready for these words, in their numbers' order.
 
         Raises:
-            InvalidInputError: one that the encoder cannot use, with its number.
+            TrainingError: one that the encoder cannot use.
         """
 
     def vectors(self, numbers: Tensor) -> Tensor:
@@ -70,6 +72,7 @@ def open_words(spec: ContrastiveSpec) -> Words:
             f"free_text: {spec.text_encoder} is an exported encoder, whose graph cannot be trained; name the model "
             "folder or the Hugging Face id it was exported from as text_encoder"
         )
+    _require_place(Path(spec.out) / TEXT, source.path)
     return FreeWords(source, spec.free_text)
 
 
@@ -88,11 +91,13 @@ class LockedWords:
         self.space: tuple[str, ...] = (encoder.contract.hash, *encoder.contract.aligned_with)
 
     def take(self, texts: Sequence[str], device: torch.device, *, show: bool) -> None:
-        """Encode them; raises InvalidInputError for one that cannot be."""
+        """Encode them; raises TrainingError for one that cannot be."""
         parts = []
         with TrainingBar("encoding words", len(texts), show=show) as bar:
             for start in range(0, len(texts), ROWS):
-                parts.append(self._encoder.encode(texts[start : start + ROWS]))
+                result = self._encoder.encode_tolerant(texts[start : start + ROWS])
+                _require_usable(texts[start : start + ROWS], result.errors)
+                parts.append(result.vectors)
                 bar.advance(len(parts[-1]))
         vectors = np.concatenate(parts)
         norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
@@ -124,28 +129,31 @@ class FreeWords:
         tower = TextTower.from_folder(source.path)
         if not hasattr(tower.backbone, "save_pretrained"):
             raise TrainingError(f"free_text: the text half of {source.label} cannot be trained alone; leave it out")
-        freeze(tower, how.freeze, where="free_text.freeze")
         if tower.pooling not in {"pooler", "projection"} and isinstance(
             unused := getattr(tower.backbone, "pooler", None), nn.Module
         ):
             # It is random where the folder lacks it, and the weights' hash would be another every time.
             for parameter in unused.parameters():
                 nn.init.zeros_(parameter.requires_grad_(False))
+        freeze(tower, how.freeze, where="free_text.freeze")
         tower.normalize, tower.aligned_with = True, ()
         self.tower: nn.Module | None = tower
         self._tower: TextTower = tower
+        self._ids: list[list[int]] = []
         self.dimension = tower.describe().dimension
         self._still = still_parts(tower, keep_statistics=False)
         self._tokenizer = TextTokenizer(tower.preprocessing, load_tokenizer(tower.tokenizer))
 
     def take(self, texts: Sequence[str], device: torch.device, *, show: bool) -> None:
-        """Tokenise them; raises InvalidInputError for one that cannot be."""
-        from encoders.errors import InvalidInputError
-
-        found = self._tokenizer.tokens(texts)
-        for number, reason in sorted(found.errors.items())[:1]:
-            raise InvalidInputError(reason, number)
-        self._ids, self._device = found.ids, device
+        """Tokenise them; raises TrainingError for one that cannot be."""
+        self._ids, self._device = [], device
+        with TrainingBar("reading words", len(texts), show=show) as bar:
+            for start in range(0, len(texts), ROWS):
+                part = texts[start : start + ROWS]
+                found = self._tokenizer.tokens(part)
+                _require_usable(part, found.errors)
+                self._ids += found.ids
+                bar.advance(len(part))
 
     def vectors(self, numbers: Tensor) -> Tensor:
         """Numbers of words, int64 [n] → unit vectors float32 [n, dimension]; what comes twice is computed once."""
@@ -171,3 +179,18 @@ class FreeWords:
         padded = self._tokenizer.padded([self._ids[number] for number in numbers.tolist()])
         vectors: Tensor = self._tower(*(torch.from_numpy(values).to(self._device) for values in padded.values()))
         return vectors
+
+
+def _require_place(folder: Path, source: Path) -> None:
+    if folder.is_dir() and folder.resolve() == source.resolve():
+        raise ConfigurationError(f"out: the text encoder would replace the one it begins with ({folder}); name another")
+    if folder.exists() and not (folder / "tower.json").is_file():
+        raise ConfigurationError(f"out: {folder} is there already and holds no text encoder of this job; name another")
+
+
+def _require_usable(texts: Sequence[str], errors: Mapping[int, str]) -> None:
+    if errors:
+        first = min(errors)
+        raise TrainingError(
+            f"words {texts[first][:80]!r}: {errors[first]}; leave such rows out, or give them other words"
+        )

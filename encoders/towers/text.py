@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from encoders.errors import EncoderLoadError
-from encoders.files import new_folder, write_bytes
+from encoders.files import new_folder, sha256_of_file, write_bytes
 from encoders.folder import TOKENIZER
 from encoders.media.text import TextPreprocessing
 from encoders.towers.base import Batch, Description, Served, shared_space
@@ -99,8 +99,9 @@ class TextTower(nn.Module):
             EncoderLoadError: pickled, incomplete or changed weights, or modules that are not understood.
         """
         folder = Path(path)
-        if (folder / RECORD).is_file():
-            return cls._saved(folder)
+        record = read_record(folder)
+        if record.get("modality") == "text":
+            return cls._saved(folder, record)
         aligned: tuple[str, ...] = ()
         if (folder / "modules.json").is_file():
             modules = read_modules(folder)
@@ -121,9 +122,8 @@ class TextTower(nn.Module):
         ).eval()
 
     @classmethod
-    def _saved(cls, folder: Path) -> TextTower:
+    def _saved(cls, folder: Path, record: dict[str, Any]) -> TextTower:
         require_stated_weights(folder)
-        record = read_record(folder)
         try:
             preprocessing = TextPreprocessing.from_dict(record["preprocessing"])
             layers, pooling, normalize = record["head"], str(record["pooling"]), bool(record["normalize"])
@@ -132,10 +132,13 @@ class TextTower(nn.Module):
             raise EncoderLoadError(f"{folder / RECORD}: is no record of a text tower ({error})") from error
         if head is not None:
             load_state(head, folder / HEAD)
+        tokenizer = folder / TOKENIZER
+        if not tokenizer.is_file() or sha256_of_file(tokenizer) != preprocessing.tokenizer_sha256:
+            raise EncoderLoadError(f"{tokenizer}: is missing or was changed; copy the folder again, whole")
         tower = cls(
             _load_text_model(folder),
             preprocessing,
-            (folder / TOKENIZER).read_bytes(),
+            tokenizer.read_bytes(),
             pooling=pooling,
             head=head,
             normalize=normalize,

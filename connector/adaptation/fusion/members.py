@@ -103,6 +103,11 @@ def _open(spec: FusionSpec, folder: Path, exported: bool) -> tuple[dict[str, Pat
             source: str | Path = member.encoder
             name = member.name or default_name(member.encoder)
             if member.encoder not in DEFAULTS:
+                if name in DEFAULTS:
+                    raise TrainingError(
+                        f"members.{modality}: {member.encoder} would be called {name!r}, as the shipped encoder is; "
+                        "give it a name: of its own"
+                    )
                 source = folders[modality] = folder / modality
                 if not exported:
                     encoders.export(member.encoder, source, name=name, version=member.version or 1, modality=modality)

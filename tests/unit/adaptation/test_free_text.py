@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 import encoders
 from connector.adaptation import ContrastiveSpec, load_spec, pretrain_contrastive
+from connector.adaptation.publishing import require_target
 from connector.cli import run
 from connector.errors import ConfigurationError, ConnectorError, TrainingError
 from encoders.contract import find_aligned
@@ -113,10 +114,40 @@ def test_an_exported_encoder_cannot_learn(make_spec: SpecMaker, bert: Path, tmp_
         pretrain_contrastive(spec, show=False)
 
 
-def test_patterns_that_name_nothing(make_spec: SpecMaker, bert: Path) -> None:
-    spec = make_spec(text_encoder=str(bert), free_text={"freeze": ["backbone.nowhere"]})
-    with pytest.raises(TrainingError, match=r"free_text.freeze: no parameter is named 'backbone.nowhere'"):
+@pytest.mark.parametrize(
+    ("freeze", "reason"),
+    [
+        (["backbone.nowhere"], "no parameter is named 'backbone.nowhere'"),
+        # All that is left then is a pooler whose output is not used.
+        (["backbone.embeddings.*", "backbone.encoder.*"], "nothing is left to learn"),
+    ],
+)
+def test_patterns_that_leave_nothing(make_spec: SpecMaker, bert: Path, freeze: list[str], reason: str) -> None:
+    spec = make_spec(text_encoder=str(bert), free_text={"freeze": freeze})
+    with pytest.raises(TrainingError, match=rf"free_text.freeze: {reason}"):
         pretrain_contrastive(spec, show=False)
+
+
+def test_a_folder_that_is_someone_elses_is_left_alone(make_spec: SpecMaker, bert: Path, tmp_path: Path) -> None:
+    spec = make_spec(text_encoder=str(bert), free_text={}, steps=2)
+    kept = Path(spec.out, "text", "notes.txt")
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    with pytest.raises(ConfigurationError, match="is there already and holds no text encoder of this job"):
+        pretrain_contrastive(spec, show=False)
+    assert kept.read_text() == "mine"
+    shutil.rmtree(kept.parent)
+    report = pretrain_contrastive(spec, show=False)
+    assert f"written to {report.text} and {report.folder}" in str(report)
+    again = make_spec(text_encoder=str(report.text), free_text={}, steps=2)
+    with pytest.raises(ConfigurationError, match="would replace the one it begins with"):
+        pretrain_contrastive(again, show=False)
+
+
+def test_names_are_checked_before_training(make_spec: SpecMaker, bert: Path, tmp_path: Path) -> None:
+    spec = make_spec(text_encoder=str(bert), free_text={})
+    with pytest.raises(ConnectorError, match="_text"):
+        require_target(tmp_path / "models", spec, "x" * 97)
 
 
 def test_the_text_half_of_x_clip_cannot_learn_alone(make_spec: SpecMaker, tmp_path: Path) -> None:
@@ -126,12 +157,15 @@ def test_the_text_half_of_x_clip_cannot_learn_alone(make_spec: SpecMaker, tmp_pa
         pretrain_contrastive(make_spec(text_encoder=str(folder), free_text={}), show=False)
 
 
-def test_words_of_which_the_tokenizer_keeps_nothing(make_spec: SpecMaker, bert: Path, pairs_file: Path) -> None:
+@pytest.mark.parametrize("free", [{"free_text": {}}, {}])
+def test_words_of_which_the_tokenizer_keeps_nothing(
+    make_spec: SpecMaker, bert: Path, pairs_file: Path, free: dict[str, object]
+) -> None:
     path = pairs_file.parent / "silent.parquet"
     table = pq.read_table(pairs_file).slice(0, 8)
     pq.write_table(table.append_column("word", pa.array(["red", "\u200b"] * 4)), path)
-    spec = make_spec(pairs=[{"path": str(path), "text": ["{word}"]}], text_encoder=str(bert), free_text={})
-    with pytest.raises(ConnectorError, match="nothing in it that the tokenizer keeps"):
+    spec = make_spec(pairs=[{"path": str(path), "text": ["{word}"]}], text_encoder=str(bert), **free)
+    with pytest.raises(TrainingError, match=r"words '.u200b': empty text \(nothing in it that the tokenizer keeps"):
         pretrain_contrastive(spec, show=False)
 
 
@@ -155,7 +189,7 @@ def test_both_are_published(
     file.write_text(yaml.safe_dump(json.loads(spec.model_dump_json())))
     assert run(["pretrain", str(file), "--publish", "goods", "--repo", str(shop), "--json"]) == 0
     published = json.loads(capsys.readouterr().out)["published"]
-    assert [label.split(" ")[0] for label in published] == ["goods/1", "goods_text/1"]
+    assert [label.split(" ")[0] for label in published] == ["goods_text/1", "goods/1"]
     taken = tmp_path / "triton_models"
     image, text = (encoders.EncoderFolder.open(taken / name / "1").contract for name in ("goods", "goods_text"))
     encoders.require_shared_space(image, text)

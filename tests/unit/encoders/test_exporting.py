@@ -129,6 +129,19 @@ def test_an_encoder_folder_is_copied_under_another_name(bert_folder: Path, tmp_p
         encoders.export(tmp_path / "one", tmp_path / "one", name="one")
 
 
+def test_an_encoder_stays_in_its_space_under_every_name_and_others_stay_out(bert_folder: Path, tmp_path: Path) -> None:
+    first = encoders.export(bert_folder, tmp_path / "one", name="one")
+    second = encoders.export(bert_folder, tmp_path / "two", name="two", version=4)
+    with encoders.load(bert_folder, name="two", version=4) as loaded:
+        assert loaded.contract == second
+    encoders.require_shared_space(first, second)
+    # The same weights in another network.
+    other = Path(shutil.copytree(bert_folder, tmp_path / "other"))
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "num_attention_heads": 2}))
+    assert not encoders.export(other, tmp_path / "three", name="three").shares_space_with(first)
+
+
 def test_contracts_are_the_same_every_time(bert_folder: Path, tmp_path: Path) -> None:
     first = encoders.export(bert_folder, tmp_path / "a", name="tiny")
     second = encoders.export(bert_folder, tmp_path / "a", name="tiny")

@@ -250,6 +250,8 @@ def test_every_text_tower_is_saved_and_loaded_again(name: str, tmp_path: Path) -
         ("head", "the weights are not those of tower.json"),
         ("pooling", "is no record of a text tower"),
         ("layers", "does not hold the weights that tower.json describes"),
+        ("tokenizer", "tokenizer.json: is missing or was changed"),
+        ("no tokenizer", "tokenizer.json: is missing or was changed"),
     ],
 )
 def test_a_text_tower_that_was_changed_is_refused(change: str, reason: str, tmp_path: Path) -> None:
@@ -260,8 +262,18 @@ def test_a_text_tower_that_was_changed_is_refused(change: str, reason: str, tmp_
         save_file({name: value + 1 for name, value in load_file(path).items()}, path, {"format": "pt"})
     elif change == "pooling":
         del record["pooling"]
+    elif change == "tokenizer":
+        (folder / "tokenizer.json").write_text("{}")
+    elif change == "no tokenizer":
+        (folder / "tokenizer.json").unlink()
     else:
         record["head"][0]["out_features"] = 13
     (folder / "tower.json").write_text(json.dumps(record))
     with pytest.raises(EncoderLoadError, match=reason):
         TextTower.from_folder(folder)
+
+
+def test_the_text_half_of_a_folder_whose_record_is_of_pictures(tmp_path: Path) -> None:
+    folder = tiny_models.clip(tmp_path / "clip")
+    (folder / "tower.json").write_text(json.dumps({"normalize": True, "pooling": "projection"}))
+    assert ImageTower.from_folder(folder).pooling == TextTower.from_folder(folder).pooling == "projection"

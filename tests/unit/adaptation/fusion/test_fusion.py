@@ -142,9 +142,20 @@ def test_rows_that_cannot_be_used_are_counted_and_own_members_kept(
     assert report.skipped["nothing of the item is there"] == 1
     with encoders.load(report.folder, name="own") as item:
         assert item.contract.dimension == 20
-        assert not item.contract.aligned_with
+        with encoders.load(sources["text"]) as words:
+            assert not item.contract.shares_space_with(words.contract)
         assert item.encode([{"text": "red"}]).shape == (1, 20)
     assert encoders.EncoderFolder.open(report.folder / "members" / "text").contract.label.startswith("words/3 ")
+
+
+def test_a_member_that_would_be_taken_for_the_shipped_one(make_fusion: FusionMaker, tmp_path: Path) -> None:
+    words = tiny_models.bert(tmp_path / "text")
+    members = {
+        "text": {"encoder": str(words), "columns": ["colour"]},
+        "image": {"encoder": "image", "columns": ["image"]},
+    }
+    with pytest.raises(TrainingError, match=r"members.text: .*would be called 'text', as the shipped encoder is"):
+        run(make_fusion(members=members, steps=1))
 
 
 @pytest.mark.parametrize(

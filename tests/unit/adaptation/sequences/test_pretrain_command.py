@@ -45,6 +45,15 @@ def test_each_new_encoder_is_the_next_version(tmp_path: Path) -> None:
     assert publish_next(repository, second, "next").version == 2
 
 
+def test_the_same_weights_in_another_network_are_the_next_version(tmp_path: Path) -> None:
+    first, repository = tiny_models.bert(tmp_path / "a"), tmp_path / "models"
+    assert publish_next(repository, first, "words").version == 1
+    second = Path(shutil.copytree(first, tmp_path / "b"))
+    config = json.loads((second / "config.json").read_text())
+    (second / "config.json").write_text(json.dumps({**config, "num_attention_heads": 2}))
+    assert publish_next(repository, second, "words").version == 2
+
+
 def test_a_version_without_its_graph_is_taken(tmp_path: Path) -> None:
     """As in a checkout: described, and the graph still to be made."""
     repository, kept = tmp_path / "models", shutil.ignore_patterns("model.onnx", "model.contract")
