@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +15,23 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from benchmarks import training_jobs
 from benchmarks.harness import Figure, figure
 from connector.adaptation import ContrastiveSpec, NextItemSpec, pretrain
 from encoders.towers.history import Shape
 from encoders.towers.sequence import SequenceTower
 
-STEPS, ROUNDS, WARM_UP = 60, 5, 3
+STEPS, ROUNDS = 60, 5
 ITEMS, USERS, LENGTH, BATCH = 3000, 2000, 51, 128
 SIDE, PICTURES, PICTURE_BATCH, WIDTHS, DEPTHS = 96, 512, 64, (24, 48, 96, 192), (1, 1, 2, 2)
 
 
 def run() -> tuple[list[Figure], dict[str, Any]]:
-    """Rates of `next_item` and of `contrastive` on pictures; evaluation, reading and saving are not counted."""
+    """Rates of every job; evaluation, reading and saving are not counted.
+
+    `next_item` and `contrastive` on pictures are held against loops that make their own batches, the other jobs against
+    loops around their own losses.
+    """
     torch.manual_seed(0)
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
@@ -39,6 +42,7 @@ def run() -> tuple[list[Figure], dict[str, Any]]:
             rates["bare"].append(_bare_next_item())
             rates["pictures"].append(_contrastive(pairs, Path(folder) / f"pictures{number}"))
             rates["bare pictures"].append(_bare_contrastive())
+        others = list(training_jobs.rates(Path(folder), ITEMS))
     median = {name: statistics.median(values) for name, values in rates.items()}
     return [
         figure(
@@ -57,6 +61,7 @@ def run() -> tuple[list[Figure], dict[str, Any]]:
             baseline_value=median["bare pictures"],
             goal=">= 0.9",
         ),
+        *others,
     ], {"steps": STEPS, "rounds": ROUNDS, "threads": threads, "batch": BATCH, "pictures in a batch": PICTURE_BATCH}
 
 
@@ -83,7 +88,7 @@ def _bare_next_item() -> float:
         states = tower.states(windows[:, :-1]).flatten(0, 1)
         return functional.cross_entropy(states @ tower.item_vectors().T, windows[:, 1:].flatten() - 1)
 
-    return _rate(tower, loss)
+    return training_jobs.bare_rate(tower, lambda _: loss(), STEPS)
 
 
 def _contrastive(pairs: Path, out: Path) -> float:
@@ -116,23 +121,7 @@ def _bare_contrastive() -> float:
         scores = tower(pictures[rows]) @ words[rows].T / 0.07
         return (functional.cross_entropy(scores, labels) + functional.cross_entropy(scores.T, labels)) / 2
 
-    return _rate(tower, loss)
-
-
-def _rate(module: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> float:
-    """Steps per second of the loop that anybody would write."""
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
-    module.train()
-    start = 0.0
-    for step in range(WARM_UP + STEPS):
-        if step == WARM_UP:
-            start = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        value = loss()
-        value.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-    return STEPS / (time.perf_counter() - start)
+    return training_jobs.bare_rate(tower, lambda _: loss(), STEPS)
 
 
 def _interactions(folder: Path) -> Path:
