@@ -21,7 +21,7 @@ from connector.adaptation import ContrastiveSpec, NextItemSpec, pretrain
 from encoders.towers.history import Shape
 from encoders.towers.sequence import SequenceTower
 
-STEPS, ROUNDS = 60, 5
+STEPS, ROUNDS = 60, 3
 ITEMS, USERS, LENGTH, BATCH = 3000, 2000, 51, 128
 SIDE, PICTURES, PICTURE_BATCH, WIDTHS, DEPTHS = 96, 512, 64, (24, 48, 96, 192), (1, 1, 2, 2)
 

@@ -20,7 +20,7 @@ from connector.adaptation.checkpoint import Progress
 from connector.adaptation.spec import parse_spec
 from connector.adaptation.trainer import Trainer
 
-ROUNDS, WARM_UP = 5, 3
+ROUNDS, WARM_UP = 3, 3
 CONTENT = 64
 HISTORIES: dict[str, Any] = {
     "interactions": {"path": "interactions.parquet", "user": "user", "item": "item", "time": "time"}
