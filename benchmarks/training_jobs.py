@@ -54,7 +54,8 @@ def rates(folder: Path, items: int) -> Iterator[Figure]:
     columns = {"item_id": [f"i{item}" for item in range(items)], "vector": list(vectors)}
     pq.write_table(pa.table(columns), folder / "items.parquet")
     for job, (settings, steps) in JOBS.items():
-        spec = parse_spec({"job": job, "out": job, "steps": 10 * steps, "evaluate_every": 10**9, **settings})
+        never = {"evaluate_every": 10**9, "checkpoint_every": 10**9}
+        spec = parse_spec({"job": job, "out": job, "steps": 10 * steps, **never, **settings})
         found: dict[str, list[float]] = {"job": [], "bare": []}
         with patch("connector.adaptation.training.Trainer", _both(found, steps)):
             pretrain(spec.located(folder), show=False)

@@ -31,12 +31,14 @@ class Words(Protocol):
     Attributes:
         dimension: of a vector.
         space: names of the space they lie in; none while it is still to be learned.
-        tower: what learns; None where nothing does.
     """
 
     dimension: int
     space: tuple[str, ...]
-    tower: nn.Module | None
+
+    @property
+    def tower(self) -> nn.Module | None:
+        """What learns; None where nothing does."""
 
     def take(self, texts: Sequence[str], device: torch.device, *, show: bool) -> None:
         """Get ready for these words, in their numbers' order.
@@ -83,7 +85,7 @@ class LockedWords:
         encoder: closed along with it.
     """
 
-    tower: nn.Module | None = None
+    tower = None
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
@@ -137,8 +139,7 @@ class FreeWords:
                 nn.init.zeros_(parameter.requires_grad_(False))
         freeze(tower, how.freeze, where="free_text.freeze")
         tower.normalize, tower.aligned_with = True, ()
-        self.tower: nn.Module | None = tower
-        self._tower: TextTower = tower
+        self.tower: TextTower = tower
         self._ids: list[list[int]] = []
         self.dimension = tower.describe().dimension
         self._still = still_parts(tower, keep_statistics=False)
@@ -169,15 +170,15 @@ class FreeWords:
         from encoders.exporting import contract_of
         from encoders.source import resolve
 
-        self._tower.cpu().eval().save(folder, dtype=precision, card=card)
-        return contract_of(resolve(folder, "text"), self._tower, folder.name, 1).aligned_with
+        self.tower.cpu().eval().save(folder, dtype=precision, card=card)
+        return contract_of(resolve(folder, "text"), self.tower, folder.name, 1).aligned_with
 
     def close(self) -> None:
         """Nothing is held."""
 
     def _run(self, numbers: Tensor) -> Tensor:
         padded = self._tokenizer.padded([self._ids[number] for number in numbers.tolist()])
-        vectors: Tensor = self._tower(*(torch.from_numpy(values).to(self._device) for values in padded.values()))
+        vectors: Tensor = self.tower(*(torch.from_numpy(values).to(self._device) for values in padded.values()))
         return vectors
 
 
