@@ -100,16 +100,23 @@ def shelf_hits(held: Shelf, encode: Encode, *, speaks: bool, shuffle: int | None
         truth = {name: row for row, name in enumerate(held.ids.tolist())}
         rows = [truth[name] for name in held.seen_truth.tolist()] + list(range(len(held.ids)))
         spoken = unit(ridge(np.concatenate([seen, own]), held.words[rows], asked))
+    return {
+        **word_hits(held, spoken),
+        OWN_1: _top(asked @ own.T, held.ids, held.truth, 1),
+        OWN_5: _top(asked @ own.T, held.ids, held.truth, 5),
+        NEAREST: _top(asked @ seen.T, held.seen_truth, held.truth, 1),
+        PROBE: (probe(seen, held.seen_truth, asked) == held.truth).astype(np.float64),
+    }
+
+
+def word_hits(held: Shelf, spoken: Vectors) -> Hits:
+    """The questions of words alone; `spoken` are the photos asked about, in the space of the words."""
     present = np.flatnonzero(np.isin(held.ids, held.truth))
     found = held.truth[np.argmax(held.words[present] @ spoken.T, axis=1)]
     return {
         WORDS_1: _top(spoken @ held.words.T, held.ids, held.truth, 1),
         WORDS_5: _top(spoken @ held.words.T, held.ids, held.truth, 5),
         TO_PHOTO: (found == held.ids[present]).astype(np.float64),
-        OWN_1: _top(asked @ own.T, held.ids, held.truth, 1),
-        OWN_5: _top(asked @ own.T, held.ids, held.truth, 5),
-        NEAREST: _top(asked @ seen.T, held.seen_truth, held.truth, 1),
-        PROBE: (probe(seen, held.seen_truth, asked) == held.truth).astype(np.float64),
     }
 
 

@@ -77,12 +77,16 @@ def contract_of(source: Source, tower: Any, name: str, version: int) -> EncoderC
     )
     if source.default:
         return base.renamed(name, version)
-    return replace(base, aligned_with=(*base.aligned_with, own_space(source)))
+    return replace(base, aligned_with=(*base.aligned_with, own_space(source, described.spans)))
 
 
-def own_space(source: Source) -> str:
-    """Name of the space that an encoder spans by itself, whatever it is called: a hash of all it is made of."""
-    made_of = f"space:{source.modality}:{model_hash(source.path)}"
+def own_space(source: Source, spans: str | None = None) -> str:
+    """Name of the space that an encoder spans by itself, whatever it is called: a hash of all it is made of.
+
+    Args:
+        spans: modality of the tower that spans it; default: the source's.
+    """
+    made_of = f"space:{spans or source.modality}:{model_hash(source.path)}"
     return hashlib.sha256(made_of.encode()).hexdigest()[:HASH_LENGTH]
 
 

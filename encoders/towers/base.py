@@ -36,6 +36,7 @@ class Description:
     """What a tower's contract needs beside the hashes of its files.
 
     Attributes:
+        spans: modality whose tower of the same folder spans the space these vectors lie in; default: its own.
         files: name → content of further files of its encoder folder.
         folders: place in its encoder folder → a folder that is copied there.
     """
@@ -50,6 +51,7 @@ class Description:
     files: Mapping[str, bytes] = field(default_factory=dict)
     folders: Mapping[str, Path] = field(default_factory=dict)
     metric: Metric = "COSINE"
+    spans: Modality | None = None
 
 
 class Tower(Protocol):

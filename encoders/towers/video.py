@@ -138,6 +138,7 @@ class VideoTower(BackboneTower):
             max_input=self.preprocessing.frames,
             preprocessing=self.preprocessing.to_dict(),
             aligned_with=self.aligned_with,
+            spans="image" if self.kind == "frames" else None,
         )
 
     def served(self) -> Served:

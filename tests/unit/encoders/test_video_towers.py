@@ -12,9 +12,11 @@ import transformers
 
 import encoders
 from encoders import EncoderLoadError
+from encoders.contract import find_aligned
+from encoders.exporting import contract_of, open_tower
 from encoders.media.preprocessing import ImagePreprocessing
 from encoders.media.video import VideoPreprocessing
-from encoders.source import modality_of
+from encoders.source import modality_of, resolve
 from encoders.towers.folder import quiet
 from encoders.towers.image import ImageTower
 from encoders.towers.video import VideoTower
@@ -93,6 +95,22 @@ def test_pooled_frames_stay_in_the_space_of_the_image_tower(folders: dict[str, P
         torch.stack([image(batch[:, frame]) for frame in range(4)], dim=1).mean(dim=1), dim=-1
     )
     agree(tower(batch), wanted)
+
+
+def test_films_of_a_picture_model_can_be_asked_by_pictures(tmp_path: Path, folders: dict[str, Path]) -> None:
+    vit = tiny_models.vit(tmp_path / "vit")
+    image, film, stranger = (
+        contract_of(source, open_tower(source), name, 1)
+        for name, source in (
+            ("pictures", resolve(vit, "image")),
+            ("films", resolve(vit, "video")),
+            ("strange", resolve(folders["clip"], "image")),
+        )
+    )
+    assert find_aligned(film, [stranger, image], "image") == image
+    assert find_aligned(film, [stranger], "image") is None
+    videomae = resolve(folders["videomae"], "video")
+    assert not contract_of(videomae, open_tower(videomae), "mae", 1).shares_space_with(film)
 
 
 def test_served_towers_scale_and_normalise_inside(folders: dict[str, Path]) -> None:
