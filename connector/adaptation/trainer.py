@@ -104,11 +104,15 @@ class Trainer:
     ) -> None:
         self._module, self._loss_of, self._evaluate, self._plan = module, loss_of, evaluate, plan
         self._folder, self._notice, self._say = folder, notice, say
+        device = next(module.parameters()).device
+        # On the CPU torch would otherwise update each parameter by a dozen small operations.
         self._optimizer = torch.optim.AdamW(
-            _parameter_groups(module, plan.weight_decay, rates or {}), lr=plan.learning_rate
+            _parameter_groups(module, plan.weight_decay, rates or {}),
+            lr=plan.learning_rate,
+            fused=device.type == "cpu" or None,
         )
         self._best = BestStates(folder / BEST)
-        self._processes = Processes(next(module.parameters()).device)
+        self._processes = Processes(device)
 
     def run(self, *, resume: bool = False, until: int | None = None) -> Progress:
         """Train to the end of the plan and leave the module in its best state.
