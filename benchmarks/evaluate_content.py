@@ -1,7 +1,8 @@
 """`python -m benchmarks.evaluate_content [FOLDER]`: an image encoder beside MobileNet and controls, on photographs.
 
 The shop photos are those of the validation split, the clothes those of owners held out: nothing was trained on them.
-Writes benchmarks/results/content.json. Needs the real data; MobileNet's rows need `ai-edge-litert`.
+`--others FOLDER…` are towers of the same job by other seeds; with them come means and spread over trainings. Writes
+benchmarks/results/content.json. Needs the real data; MobileNet's rows need `ai-edge-litert`.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from benchmarks.content import (
 from benchmarks.data import real_data
 from benchmarks.harness import ROOT, Figure, write_results
 from benchmarks.seeds import with_interval
-from connector.evaluation import difference, interval, random_vectors
+from connector.evaluation import Interval, difference, interval, random_vectors
 
-OURS, TEACHER = "this encoder", "MobileNet v1"
+OURS, JOB, TEACHER = "this encoder", "this encoder's job", "MobileNet v1"
 UNTRAINED, DEALT, RANDOM = "untrained network", "vectors dealt to other photos", "random vectors"
 SEEDS = (0, 1, 2)
 # Held against MobileNet's linear probe, which was told the products as labels.
@@ -47,13 +48,15 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "encoders" / "weights" / "image")
+    parser.add_argument("--others", nargs="*", type=Path, default=[], help="towers of the same job by other seeds")
     options = parser.parse_args()
     data = real_data()
     if data is None:
         raise SystemExit("no real data: set CONNECTOR_DATA")
     found = evaluate(options.folder, data)
-    figures = list(rows(found))
-    write_results("content", figures, notes(found))
+    others = [answers(folder, data) for folder in options.others]
+    figures = [*rows(found), *trainings([found[OURS], *others], found.get(TEACHER))]
+    write_results("content", figures, notes(found, 1 + len(others)))
     Console(width=160).print(table({"content": figures}))
 
 
@@ -82,6 +85,29 @@ def evaluate(folder: Path, data: Path) -> dict[str, Hits]:
     found[UNTRAINED] = _mean([_untrained(folder, seed, ask) for seed in SEEDS])
     found[RANDOM] = _mean([ask(_random(dimension, seed), speaks=True) for seed in SEEDS])
     return found
+
+
+def answers(folder: Path, data: Path) -> Hits:
+    """Question → one number per photo, for a tower whose vectors lie in the space of the words."""
+    with encoders.load("text") as text, encoders.load(folder, name="image", modality="image") as image:
+        return shelf_hits(shelf(data, text.encode), image.encode, speaks=True) | wardrobe_hits(
+            wardrobe(data), image.encode
+        )
+
+
+def trainings(runs: list[Hits], teacher: Hits | None) -> Iterator[Figure]:
+    """Means over several trainings of one job, and the lowest and highest of them."""
+    if len(runs) == 1:
+        return
+    middle = _mean(runs)
+    for question in middle:
+        yield with_interval(f"{question}: {JOB} ({len(runs)} seeds)", interval(middle[question]))
+        means = [float(run[question].mean()) for run in runs]
+        spread = Interval(float(np.median(means)), min(means), max(means))
+        yield with_interval(f"{question}: {JOB}, lowest and highest seed", spread)
+    if teacher is not None:
+        gain = difference(middle[WORDS_1], teacher[PROBE])
+        yield with_interval(f"{WORDS_1}: {JOB} beyond the linear probe of {TEACHER}, paired ({len(runs)} seeds)", gain)
 
 
 def rows(found: dict[str, Hits]) -> Iterator[Figure]:
@@ -142,10 +168,10 @@ def _mean(runs: list[Hits]) -> Hits:
     return {question: np.mean([hits[question] for hits in runs], axis=0) for question in runs[0]}
 
 
-def notes(found: dict[str, Hits]) -> dict[str, Any]:
+def notes(found: dict[str, Hits], runs: int) -> dict[str, Any]:
     """What the figures are means over."""
     sizes = {name: len(found[OURS][question]) for name, question in SIZES.items()}
-    return {**sizes, "seeds of the controls": ", ".join(map(str, SEEDS)), "trainings of this encoder": 1}
+    return {**sizes, "seeds of the controls": ", ".join(map(str, SEEDS)), "trainings of its job": runs}
 
 
 if __name__ == "__main__":

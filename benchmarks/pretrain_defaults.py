@@ -46,20 +46,27 @@ def main() -> None:
     parser.add_argument("which", nargs="*", help="image or audio; default: both")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "connector-pretrain")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    parser.add_argument(
+        "--seed", type=int, help="of the image job, in place of its own; to see how far trainings differ"
+    )
     parser.add_argument("--no-install", action="store_true", help="leave encoders/weights as it is")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     data = data_folder()
     for name in options.which or ("image", "audio"):
-        train = {"image": image, "audio": audio}[name]
-        tower = train(options.work, data, resume=options.resume)
+        if name == "image":
+            tower = image(options.work, data, resume=options.resume, seed=options.seed)
+        else:
+            tower = audio(options.work, data, resume=options.resume)
         if not options.no_install:
             install(tower, name)
 
 
-def image(work: Path, data: Path | None, *, resume: bool) -> Path:
+def image(work: Path, data: Path | None, *, resume: bool, seed: int | None = None) -> Path:
     """Train the image encoder → its tower folder."""
     spec = prepare(SPECS / "default_image.yaml", work, data)
+    if seed is not None:
+        spec = spec.model_copy(update={"seed": seed, "out": f"{spec.out}-{seed}"})
     report = pretrain_contrastive(spec, resume=resume)
     print(report)
     shop = measure(report.folder)
