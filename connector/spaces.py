@@ -48,6 +48,8 @@ TAG_KEYWORD_FIELDS = "connector/keyword_fields"
 TAG_PARTITION_KEY = "connector/partition_key"
 TAG_SEARCH_PARAMS = "connector/search_params"
 TAG_PREVIOUS = "connector/previous"
+# Folder of the logs that name no other, in the feature repository.
+LOGS = "data"
 
 InputKind = Literal["raw", "vector"]
 
@@ -143,9 +145,15 @@ def version_of(space: str, collection: str) -> tuple[int, int] | None:
     return None if found is None else (int(found[1]), int(found[2] or 1))
 
 
+def view_of(collection: str) -> str | None:
+    """Name of the view that a collection or a default log folder is a version of, or None where it is none."""
+    found = re.fullmatch(r"(.+?)__v[1-9][0-9]*(?:_r[1-9][0-9]*)?", collection, re.ASCII)
+    return None if found is None else found[1]
+
+
 def default_log_path(space: str, version: int, revision: int = 1) -> str:
     """Folder of a space's offline log, relative to the feature repository."""
-    return f"data/{collection_name(space, version, revision)}"
+    return f"{LOGS}/{collection_name(space, version, revision)}"
 
 
 def embedding_view(

@@ -158,23 +158,24 @@ def discard_letters(
     folder: Path,
     unfinished: Iterable[KeptSegments],
     keys: Sequence[str],
-    views: Collection[str],
+    others: Collection[str],
     *,
     dry_run: bool = False,
 ) -> int:
-    """Remove the letters of these keys, of these views or of whole rows → how many. Safe to do again.
+    """Remove the letters of these keys → how many. Safe to do again.
 
     Args:
+        others: views of other entities, whose letters stay, those of their versions too.
         unfinished: runs whose letters are not yet in a table.
         keys: as text.
         dry_run: only count them.
     """
     asked = pa.array([plain(key, MAX_KEY_SHOWN) for key in keys], pa.string())
-    own = pa.array(sorted(views), pa.string())
+    strange = pa.array(sorted(others), pa.string())
 
     def without(table: pa.Table) -> pa.Table:
-        space = table.column("space")
-        gone = pc.and_(pc.is_in(table.column("key"), asked), pc.or_(pc.is_null(space), pc.is_in(space, own)))
+        views = pc.replace_substring_regex(table.column("space"), r"__v[1-9][0-9]*(_r[1-9][0-9]*)?$", "")
+        gone = pc.and_(pc.is_in(table.column("key"), asked), pc.invert(pc.is_in(views, strange)))
         return table.filter(pc.invert(gone))
 
     removed = 0

@@ -18,6 +18,7 @@ from connector.ingest.runs import Run
 from connector.ingest.stages import StageClock
 from connector.spaces import EVENT_TIMESTAMP
 from connector.stores.base import VectorStore
+from connector.stores.carry import carried, obstacles
 
 # Parts of a few thousand rows: small ones make slow logs and slow upserts, large ones cost memory, and are encoded
 # again by whoever carries on a run that died within one.
@@ -127,7 +128,7 @@ class ViewWriter:
             return
         try:
             with self._clock.measure("store"):
-                result = self._store.write(target.collection, self._to_store(table, plan))
+                result = self._store.write(target.collection, self._in_shape(plan, self._to_store(table, plan)))
         except BadRowsError as error:
             if self._strict:
                 raise StrictIngestError(f"view {target.name}: {error}") from error
@@ -141,6 +142,16 @@ class ViewWriter:
             return
         counts["written"] += result.written
         counts["stale"] += result.stale
+
+    def _in_shape(self, plan: Plan, rows: pa.Table) -> pa.Table:
+        """Rows of a plain view as it is now: `apply` may have given it other fields since this ingest began."""
+        before = plan.collection
+        if before is None or before.vector is not None:
+            return rows
+        now = self._store.describe(plan.target.name)
+        if now is None or now == before or obstacles(before, now):
+            return rows
+        return carried(rows, now)
 
     def _refused(
         self, plan: Plan, table: pa.Table, positions: NDArray[np.int64], reasons: dict[int, str]

@@ -5,13 +5,12 @@
 
 Feast's own engine takes every value through pandas and a protobuf message of its own, which costs several times what
 Milvus needs to store it. This one hands the newest rows of a Parquet source to our online store as Arrow, some
-thousands at a time. What it does not know (other sources and stores, transformations, aggregations, validation) it
-leaves to Feast's engine, whose class it extends.
+thousands at a time. What it does not know (other sources and stores, folders with more than Parquet files in them,
+transformations, aggregations, validation) it leaves to Feast's engine, whose class it extends.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from feast.infra.registry.base_registry import BaseRegistry
 
 PARQUET_STORES = ("DaskOfflineStore", "DuckDBOfflineStore")
-log = logging.getLogger(__name__)
 
 
 class ArrowComputeEngineConfig(FeastConfigBaseModel):  # type: ignore[misc]  # feast is untyped
@@ -51,8 +49,11 @@ class ArrowComputeEngine(LocalComputeEngine):  # type: ignore[misc]  # feast is 
             return super()._materialize_one(registry, task, **kwargs)
         job_id = f"{view.name}-{task.start_time}-{task.end_time}"
         try:
+            dataset = _dataset(view.batch_source, self.repo_config.repo_path)
+            if dataset is None:
+                return super()._materialize_one(registry, task, **kwargs)
             entities = [registry.get_entity(name, task.project) for name in view.entities]
-            self._copy(view, [entity.join_key for entity in entities], task, write)
+            self._copy(view, dataset, [entity.join_key for entity in entities], task, write)
         except Exception as error:  # noqa: BLE001 - a job carries its error to whoever asked for it
             return LocalMaterializationJob(job_id=job_id, status=MaterializationJobStatus.ERROR, error=error)
         return LocalMaterializationJob(job_id=job_id, status=MaterializationJobStatus.SUCCEEDED)
@@ -65,7 +66,12 @@ class ArrowComputeEngine(LocalComputeEngine):  # type: ignore[misc]  # feast is 
         return found
 
     def _copy(
-        self, view: FeatureView, join_keys: list[str], task: MaterializationTask, write: Callable[[pa.Table], None]
+        self,
+        view: FeatureView,
+        dataset: Any,
+        join_keys: list[str],
+        task: MaterializationTask,
+        write: Callable[[pa.Table], None],
     ) -> None:
         source = view.batch_source
         own_name = {ours: theirs for theirs, ours in (source.field_mapping or {}).items()}
@@ -75,7 +81,6 @@ class ArrowComputeEngine(LocalComputeEngine):  # type: ignore[misc]  # feast is 
         created = created and own_name.get(created, created)
         features = tuple(names[field.name] for field in view.features)
         keys = tuple(names[key] for key in join_keys)
-        dataset = _dataset(source, self.repo_config.repo_path)
         rows = ParquetRows(f"source of feature view {view.name}", dataset, keys, features, event, created)
         for table in latest_rows(rows, task.start_time, task.end_time):
             columns = {name: table.column(theirs) for name, theirs in names.items()}
@@ -109,7 +114,16 @@ def _is_plain(view: FeatureView) -> bool:
 
 
 def _dataset(source: Any, repo_path: Any) -> Any:
-    """The source's Parquet files; columns that only some of them have are null in the others."""
+    """The source's Parquet files; columns that only some of them have are null in the others.
+
+    Returns:
+        None for a folder that holds other folders (whose names may be columns) or other files: Feast's engine knows
+        what it makes of those.
+
+    Raises:
+        StoreError: there is no file, or one that cannot be read. A job that found none would be recorded as done, and
+            its time never be looked at again.
+    """
     import pyarrow.dataset as ds
     from feast.infra.offline_stores.file_source import FileSource
     from fsspec.core import get_fs_token_paths
@@ -124,12 +138,20 @@ def _dataset(source: Any, repo_path: Any) -> Any:
     try:
         files, _, paths = get_fs_token_paths(uri, storage_options=options)
         if len(paths) == 1 and files.isdir(paths[0]):
-            paths = files.glob(f"{paths[0].rstrip('/')}/*.parquet")
+            paths = [path for path in files.ls(paths[0], detail=False) if not _is_hidden(path)]
+            if any(not path.endswith(".parquet") or files.isdir(path) for path in paths):
+                return None
         if not paths:
-            log.warning("%s: no file, nothing to materialize", source.path)
-            return ds.dataset(pa.schema([]).empty_table())
+            raise StoreError(f"{source.path}: there is no Parquet file to materialize; write one, or mend the path")
         found = ds.dataset(sorted(paths), filesystem=files, format="parquet")
         schemas = [fragment.physical_schema for fragment in found.get_fragments()]
         return found.replace_schema(pa.unify_schemas(schemas, promote_options="permissive"))
+    except StoreError:
+        raise
     except (OSError, pa.ArrowException, ImportError) as error:
         raise StoreError(f"{source.path}: cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+def _is_hidden(path: str) -> bool:
+    """`_SUCCESS`, `.part.crc` and the like, which every reader of Parquet folders passes over."""
+    return str(path).rstrip("/").rsplit("/", 1)[-1].startswith((".", "_"))

@@ -25,6 +25,15 @@ def wider_schema(known: pa.Schema, declared: pa.Schema) -> pa.Schema:
     return pa.schema([*known, *(field for field in declared if field.name not in known.names)])
 
 
+def part_schemas(log: OfflineLog) -> list[pa.Schema]:
+    """Schemas of all parts: a writer that died, or one that did not know of a change, may have left a narrow one."""
+    found = []
+    for path in log.parts():
+        with log.open_part(path) as part:
+            found.append(part.schema_arrow.remove_metadata())
+    return found
+
+
 def widen(log: OfflineLog, wider: pa.Schema) -> None:
     """Write every part that lacks fields of `wider` anew."""
     with maintaining(log.files):

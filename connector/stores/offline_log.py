@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ from connector.spaces import CREATED_TIMESTAMP, EVENT_TIMESTAMP
 from connector.stores.durable import DurableFolder
 from connector.stores.log_journal import EMPTY_PART, JOURNAL, current_parts, finish_compaction, part_name
 from connector.stores.log_locks import maintaining
-from connector.stores.log_widening import widen, wider_schema, with_nulls
+from connector.stores.log_widening import part_schemas, widen, wider_schema, with_nulls
 
 if TYPE_CHECKING:
     from feast import FeatureView
@@ -64,11 +65,11 @@ class OfflineLog:
         if not PART_NAME.fullmatch(part):
             raise StoreError(f"log {self.folder}: part name {part!r}: use letters, digits, '.', '-' and '_'")
         table = log_table(table)
-        known = self.schema()
-        if known is not None:
-            table = self._conform(with_nulls(table, known) if self._widens else table, known)
-        path = self.files.write(f"{part}.parquet", lambda file: pq.write_table(table, file))
-        self._schema = table.schema
+        with self._while_it_stays() as known:
+            if known is not None:
+                table = self._conform(with_nulls(table, known) if self._widens else table, known)
+            path = self.files.write(f"{part}.parquet", lambda file: pq.write_table(table, file))
+            self._schema = table.schema
         if part != EMPTY_PART:
             self._drop_empty_part()
         return path
@@ -84,12 +85,15 @@ class OfflineLog:
         known = self.schema()
         if known is None:
             self.append(empty, EMPTY_PART)
-            return
-        wider = wider_schema(known, empty.schema) if self._widens else known
-        self._conform(with_nulls(empty, wider) if self._widens else empty, wider)
-        if wider != known:
-            widen(self, wider)
-            self._schema = None
+        elif not self._widens:
+            self._conform(empty, known)
+        else:
+            parts = part_schemas(self)
+            wider = reduce(wider_schema, [*parts, empty.schema])
+            self._conform(with_nulls(empty, wider), wider)
+            if any(part.names != wider.names for part in parts):
+                widen(self, wider)
+                self._schema = None
 
     def clean(self) -> int:
         """Remove what killed runs left half written, finish a compaction that broke off → how many files went."""
@@ -182,6 +186,16 @@ class OfflineLog:
                 with self.open_part(path) as part:
                     self._schema = part.schema_arrow.remove_metadata()
         return self._schema
+
+    @contextmanager
+    def _while_it_stays(self) -> Iterator[pa.Schema | None]:
+        """The schema, which nobody widens meanwhile: a part in the old one would be left behind among wider ones."""
+        if not self._widens:
+            yield self.schema()
+            return
+        with maintaining(self.files):
+            self._schema = None
+            yield self.schema()
 
     def _drop_empty_part(self) -> None:
         """An empty partition among others makes dask's sort fail, so the empty part goes when a real one is there."""

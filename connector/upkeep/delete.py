@@ -24,7 +24,7 @@ from connector.stores.keys import KEY_TYPES
 from connector.stores.specs import scalar_type
 from connector.suggest import suggestion
 from connector.upkeep.elsewhere import left_over, overwrite_elsewhere
-from connector.upkeep.places import Place, places
+from connector.upkeep.places import Place, places, unknown_folders
 from connector.upkeep.receipts import DeletionReceipt, Removal
 from connector.upkeep.rows import delete_rows
 from connector.upkeep.running import hold_runs
@@ -62,7 +62,7 @@ def delete_entities(
         StoreUnavailableError: Milvus does not answer. Give the deletion again to complete it.
     """
     name, asked = _keys(repository, entity, keys)
-    found, views = places(repository, entity)
+    found, views = places(repository, entity, asked.schema.field(0))
     repository.vector_store.list_collections()  # nothing is removed anywhere while Milvus does not answer
     removals: list[Removal] = []
     shown = [str(key) for key in asked.column(0).to_pylist()]
@@ -80,13 +80,13 @@ def delete_entities(
         for place in found:
             removals += _from_milvus(repository, place, name, asked, dry_run)
         removals += overwrite_elsewhere(repository, views, name, asked, dry_run=dry_run)
-        own = frozenset(view.name for view in views) | {place.collection for place in found}
-        rows = discard_letters(dead_letters, runs, shown, own, dry_run=dry_run)
+        others = frozenset(repository.snapshot().views) - {str(view.name) for view in views}
+        rows = discard_letters(dead_letters, runs, shown, others, dry_run=dry_run)
         removals.append(Removal("dead letters", str(dead_letters), rows=rows))
     receipt = DeletionReceipt(
         entity, asked.column(0).to_pylist(), datetime.now(timezone.utc), removals, carried_out=not dry_run
     )
-    receipt.remains = left_over(repository, views, name)
+    receipt.remains = left_over(repository, views, name) + unknown_folders(repository, found, asked)
     if not dry_run:
         receipt.write(receipts)
     return receipt

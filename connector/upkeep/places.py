@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from connector.spaces import is_content_view, version_of
+import pyarrow as pa
+
+from connector.errors import StoreError
+from connector.spaces import CREATED_TIMESTAMP, EVENT_TIMESTAMP, LOGS, is_content_view, version_of, view_of
 from connector.stores.durable import DurableFolder
 from connector.stores.offline_log import OfflineLog
 from connector.versions.records import find_versions, version_label
 
 if TYPE_CHECKING:
     from connector.repository import Repository
+
+TIMES = tuple(pa.field(name, pa.timestamp("us", "UTC")) for name in (EVENT_TIMESTAMP, CREATED_TIMESTAMP))
 
 
 @dataclass(frozen=True)
@@ -29,8 +36,12 @@ class Place:
     log: OfflineLog | None
 
 
-def places(repository: Repository, entity: str) -> tuple[list[Place], list[Any]]:
-    """Places of every view of an entity, and those views as the registry has them, by name."""
+def places(repository: Repository, entity: str, key: pa.Field) -> tuple[list[Place], list[Any]]:
+    """Places of every view of an entity, and those views as the registry has them, by name.
+
+    Args:
+        key: the entity's join key, by which the logs of views that are no longer declared are known.
+    """
     store = repository.feature_store
     repository.refresh()
     snapshot = repository.snapshot()
@@ -46,7 +57,40 @@ def places(repository: Repository, entity: str) -> tuple[list[Place], list[Any]]
         else:
             filled = view.name in snapshot.views and is_content_view(view)
             found += _of_plain(repository, view.name, repository.offline_log(view) if filled else None)
-    return found, views
+    names = {str(view.name) for view in declared}
+    return found + list(_undeclared(repository, names, found, key)), views
+
+
+def _undeclared(repository: Repository, declared: set[str], found: list[Place], key: pa.Field) -> Iterator[Place]:
+    """Logs of versions that outlived their views: `reconcile` would fill them into Milvus, were they declared again."""
+    known = {place.log.folder for place in found if place.log is not None}
+    beside = {folder.rstrip("/").rsplit("/", 1)[0] for folder in known}
+    for parent in sorted({str(repository.path / LOGS), *beside}):
+        for folder in DurableFolder(parent).names():
+            view = view_of(folder)
+            if view is None or view in declared:
+                continue
+            log = OfflineLog(f"{parent}/{folder}")
+            if log.folder not in known and key in (log.schema() or ()):
+                yield Place(view, version_label(version_of(view, folder) or (1, 1)), "", log)
+
+
+def unknown_folders(repository: Repository, found: list[Place], asked: pa.Table) -> list[str]:
+    """A line for each folder beside the logs that holds rows of these keys and may be a plain view's log of once."""
+    known = {place.log.folder for place in found if place.log is not None}
+    lines = []
+    for folder in DurableFolder(str(repository.path / LOGS)).names():
+        log = OfflineLog(str(repository.path / LOGS / folder))
+        with suppress(StoreError):  # somebody else's files
+            schema = log.schema() or pa.schema([])
+            if log.folder in known or not {asked.schema.field(0), *TIMES} <= set(schema):
+                continue
+            if rows := log.holding(asked):
+                lines.append(
+                    f"{log.folder} holds {rows:,} rows of them; no view that is declared now writes there: remove it, "
+                    "or declare its view and delete again"
+                )
+    return lines
 
 
 def _of_plain(repository: Repository, name: str, log: OfflineLog | None) -> list[Place]:

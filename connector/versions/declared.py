@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from connector.spaces import TAG_KIND, TAG_PREVIOUS, space_of, view_of_record, view_record
+from connector.spaces import TAG_KIND, TAG_PREVIOUS, EmbeddingSpace, space_of, view_of_record, view_record
 from connector.versions.records import version_label
 
 if TYPE_CHECKING:
@@ -45,13 +45,10 @@ def separate(views: list[Any], repository: Repository, store: VectorStore) -> De
         own, serving = repository.collection_spec(view).name, store.resolve_alias(view.name)
         known = registered.get(view.name)
         if serving in (None, own) or store.count(str(serving)) == 0:
-            previous = known.tags.get(TAG_PREVIOUS) if known is not None and serving == own else None
-            if previous:
-                view.tags = {**view.tags, TAG_PREVIOUS: previous}
-            declared.to_apply.append(view)
+            declared.to_apply.append(_noted(view, known) if serving == own else view)
             continue
         if known is None or repository.collection_spec(known).name != serving:
-            known = view_of_record(store.record(str(serving)))
+            known = _noted(view_of_record(store.record(str(serving))), known)
         declared.to_apply.append(known)
         declared.candidates.append(view)
         declared.lines.append(_line(view, known))
@@ -101,6 +98,23 @@ def make_candidates(candidates: list[FeatureView], repository: Repository, store
         repository.offline_log(view).ensure(view)
 
 
+def _noted(view: FeatureView, registered: FeatureView | None) -> FeatureView:
+    """The view that serves, with the note of what served before it; made good where a promotion died before that."""
+    if registered is None or registered.tags.get(TAG_KIND) != "embedding":
+        return view
+    served, serves = (_number(space_of(each)) for each in (registered, view))
+    previous = registered.tags.get(TAG_PREVIOUS) if served == serves else None
+    if served < serves:
+        previous = version_label(served)
+    if previous:
+        view.tags = {**view.tags, TAG_PREVIOUS: previous}
+    return view
+
+
+def _number(space: EmbeddingSpace) -> tuple[int, int]:
+    return space.version, space.revision
+
+
 def _registered(repository: Repository) -> dict[str, FeatureView]:
     from connector.errors import ConfigurationError
 
@@ -112,8 +126,8 @@ def _registered(repository: Repository) -> dict[str, FeatureView]:
 
 def _line(view: FeatureView, serving: FeatureView) -> str:
     new, old = space_of(view), space_of(serving)
-    labels = version_label((new.version, new.revision)), version_label((old.version, old.revision))
-    if (new.version, new.revision) < (old.version, old.revision):
+    labels = version_label(_number(new)), version_label(_number(old))
+    if _number(new) < _number(old):
         return (
             f"space {view.name}: the files declare version {labels[0]}, version {labels[1]} serves; declare it in the "
             f"files, or go back by `connector rollback {view.name} --version {labels[0]}`"

@@ -91,6 +91,7 @@ def promote(
                 encoder_for=encoder_for,
                 settings=settings or GateSettings(),
                 metrics=metrics or {},
+                override=override,
             )
             failed = [check for check in report.gate.failed() if check.name not in override]
             if failed:
@@ -175,11 +176,15 @@ def _target(
     for version in versions:
         if version.aliased and version.state != "serving":  # a move died between alias and registry
             return serving if version.state == "candidate" else version
-    noted = serving.view.tags.get(TAG_PREVIOUS, "")
+    if noted := serving.view.tags.get(TAG_PREVIOUS, ""):
+        for version in versions:
+            if version.label == noted:
+                return version
+        raise UnknownSpaceError(
+            f"space {name}: version {noted}, which served before {serving.label}, is there no more; name another by "
+            f"--version: {', '.join(each.label for each in versions if each is not serving) or 'there is none'}"
+        )
     lower = [version for version in versions if version.number < serving.number]
-    for version in versions:
-        if noted and version.label == noted:
-            return version
     if not lower:
         raise UnknownSpaceError(f"space {name} has no earlier version than {serving.label} to go back to")
     return lower[-1]

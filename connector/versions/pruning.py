@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from connector.errors import ConfigurationError
+from connector.spaces import TAG_PREVIOUS
 from connector.versions.alone import alone
 from connector.versions.records import SpaceVersion, find_version, find_versions
 
@@ -25,7 +26,8 @@ def prune(
     """Remove previous versions of a space, oldest first → those removed.
 
     Args:
-        keep: how many previous versions stay for a rollback, ≥ 0.
+        keep: how many previous versions stay for a rollback, ≥ 0; the one that a rollback goes back to is the first
+            of them.
         versions: instead: labels of those to remove, candidates included.
         logs: remove their offline logs too; without it a version can be filled again from its log.
         dry_run: only say which.
@@ -51,7 +53,9 @@ def _chosen(repository: Repository, name: str, keep: int, versions: Sequence[str
     if versions:
         chosen = [find_version(known, label) for label in versions]
     else:
+        noted = {version.view.tags.get(TAG_PREVIOUS) for version in known if version.state == "serving"}
         previous = [version for version in known if version.state == "previous" and not version.aliased]
+        previous.sort(key=lambda version: version.label in noted)
         chosen = previous[: max(0, len(previous) - keep)]
     for version in chosen:
         if version.state == "serving" or version.aliased:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
 from connector import Connector
+from connector.ingest import writer
+from connector.stores import OfflineLog
 from tests.ready_shop import FEATURES, ROWS, goods, write_repository
 
 
@@ -30,3 +36,38 @@ def test_a_field_more(tmp_path: Path) -> None:
         assert (report.agrees, version.rows, version.keys, version.stored) == (True, 2 * ROWS, ROWS, ROWS)
         collections = connector._repository.vector_store.list_collections()
         assert [name for name in collections if name.startswith("item_content")] == ["item_content__v2"]
+
+
+def test_a_field_more_while_an_ingest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = FEATURES[: FEATURES.index("item_stats =")]
+    stock = 'Field(name="stock", dtype=Int64)]'
+    wider = features.replace(stock, stock[:-1] + ', Field(name="colour", dtype=String)]')
+    home = write_repository(tmp_path / "shop", features=features)
+    (home / "connector.yaml").write_text("triton: {mode: process}\ningest: {batch_rows: 8}\n")
+    monkeypatch.setattr(writer, "PART_ROWS", 8)
+    table = goods().append_column("colour", pa.array(["red"] * ROWS))
+    append, parts = OfflineLog.append, []
+
+    def append_after_apply(log: OfflineLog, rows: pa.Table, part: str) -> str:
+        if log.folder.endswith("item_content"):
+            parts.append(part)
+            if len(parts) == 2:
+                (home / "features.py").write_text(wider)
+                with Connector(home) as beside:
+                    beside.apply()
+        return append(log, rows, part)
+
+    with Connector(home) as connector:
+        connector.apply()
+        with monkeypatch.context() as patch:
+            patch.setattr(OfflineLog, "append", append_after_apply)
+            report = connector.ingest(table, entity="item", spaces=["item_content"])
+        assert len(parts) > 2
+        assert (report.views["item_content"].written, report.dead_letters) == (ROWS, 0)
+        shapes = {tuple(pq.read_schema(path).names) for path in (home / "data" / "item_content").glob("*.parquet")}
+        assert len(shapes) == 1
+        assert "colour" in next(iter(shapes))
+        assert connector.reconcile("item_content").agrees
+        connector.ingest(table, entity="item", spaces=["item_content"])
+        answer = connector._repository.feature_store.get_online_features(["item_content:colour"], [{"item_id": "i03"}])
+        assert answer.to_dict()["colour"] == ["red"]

@@ -53,6 +53,8 @@ stats = FeatureView(
     source=FileSource(name="stats", path="data/stats.parquet", timestamp_field="event_timestamp"),
 )
 """
+# Label of a version of the space → events of the key in its log.
+VERSIONS = {"1": 2, "2": 2, "3": 1}
 NOW = datetime(2026, 5, 1, tzinfo=timezone.utc)
 
 
@@ -165,6 +167,30 @@ def test_nothing_is_left_anywhere(shop: Connector, capsys: pytest.CaptureFixture
     assert again.rows == 0
     shop.ingest(rows(), entity="item")
     assert found(shop)["item_shape__v2"] == 1
+
+
+def test_logs_of_views_that_are_no_longer_declared_are_gone_through(shop: Connector) -> None:
+    without = FEATURES
+    for name, following in (("item_shape", "user_taste"), ("item_content", "clicks")):
+        without = without[: without.index(f"{name} =")] + without[without.index(f"{following} =") :]
+    (shop.path / "features.py").write_text(without.format(version=2))
+    shop.apply()
+    assert {"item_shape__v2", "item_content"} <= set(found(shop))  # their logs; the collections went
+    counted = shop.delete("item", ["i03"], dry_run=True)
+    receipt = shop.delete("item", ["i03"])
+    # A plain view's log is a folder of any name: it is told of, not touched.
+    assert set(found(shop)) == {"item_content"}
+    (line,) = [line for line in receipt.remains if line.startswith(str(shop.path))]
+    assert "item_content holds 2 rows of them; no view that is declared now writes there" in line
+    assert [each.rows for each in receipt.removals] == [each.rows for each in counted.removals]
+    logs = {(each.view, each.version): each.rows for each in receipt.removals if each.where == "offline log"}
+    assert logs == {("item_shape", label): rows for label, rows in VERSIONS.items()}
+    declare(shop.path, 2)
+    shop.apply()
+    assert shop.delete("item", ["i03"]).remains == counted.remains[:-1]
+    shop.reconcile("item_shape", repair=True)
+    assert shop.count("item_shape") == ROWS - 1
+    assert found(shop) == {}
 
 
 def test_a_dry_run_counts_what_a_deletion_removes_and_removes_nothing(

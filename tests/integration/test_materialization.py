@@ -55,7 +55,9 @@ def parts(tmp_path: Path) -> Path:
     return tmp_path / "parts"
 
 
-def opened(folder: Path, parts: Path, online: str, engine: str, features: tuple[str, ...] = ()) -> Any:
+def opened(
+    folder: Path, parts: Path, online: str, engine: str, features: tuple[str, ...] = (), source: str = ""
+) -> Any:
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
     from feast.types import Array, Float32, Float64, Int64, String
 
@@ -79,7 +81,7 @@ def opened(folder: Path, parts: Path, online: str, engine: str, features: tuple[
         ],
         source=FileSource(
             name="parts",
-            path=str(parts / "*.parquet"),
+            path=source or str(parts / "*.parquet"),
             timestamp_field="event",
             field_mapping={"sku": "item_id", "v": "vector", "at": "event"},
         ),
@@ -139,11 +141,33 @@ def test_one_line_for_what_does_not_fit(tmp_path: Path, parts: Path, stores: lis
     assert answers(store)["price"] == [None] * 4
 
 
-def test_an_empty_source(tmp_path: Path, parts: Path, stores: list[Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_an_empty_source_is_no_success(tmp_path: Path, parts: Path, stores: list[Any]) -> None:
     stores.append(store := opened(tmp_path / "repository", parts, MILVUS, ENGINE))
     for path in parts.iterdir():
-        path.unlink()
-    with caplog.at_level("WARNING", logger="connector.stores.engine"):
+        path.rename(tmp_path / path.name)
+    with pytest.raises(StoreError, match="there is no Parquet file to materialize"):
         store.materialize(START, END)
-    assert "nothing to materialize" in caplog.text
-    assert answers(store)["price"] == [None] * 4
+    assert not store.get_feature_view("items").materialization_intervals
+    for path in tmp_path.glob("*.parquet"):
+        path.rename(parts / path.name)
+    store.materialize_incremental(END)
+    assert answers(store)["price"] == [0.0, 20.0, 2.0, None]
+
+
+@pytest.mark.filterwarnings("ignore:Downcasting object dtype:FutureWarning")  # in Feast's own engine
+@pytest.mark.parametrize("engine", [ENGINE, "local"])
+def test_files_in_folders_of_the_folder(tmp_path: Path, parts: Path, stores: list[Any], engine: str) -> None:
+    (parts / "year=2026").mkdir()
+    for path in parts.glob("*.parquet"):
+        path.rename(parts / "year=2026" / path.name)
+    stores.append(store := opened(tmp_path / "repository", parts, MILVUS, engine, source=str(parts)))
+    store.materialize(START, END)
+    assert answers(store)["price"] == [0.0, 20.0, 2.0, None]
+
+
+def test_a_folder_with_hidden_files(tmp_path: Path, parts: Path, stores: list[Any]) -> None:
+    for name in ("_SUCCESS", ".one.parquet.crc"):
+        (parts / name).write_bytes(b"")
+    stores.append(store := opened(tmp_path / "repository", parts, MILVUS, ENGINE, source=str(parts)))
+    store.materialize(START, END)
+    assert answers(store)["price"] == [0.0, 20.0, 2.0, None]

@@ -230,6 +230,57 @@ def test_a_killed_promotion_is_finished_by_the_next(shop: Connector, folder: Pat
     assert [each.aliased for each in shop.versions("item_shape")] == [True, False]
 
 
+def candidates(shop: Connector, folder: Path, *revisions: int) -> None:
+    for revision in revisions:
+        declare(folder, revision=revision, fields=f"{KIND}, {PRICE}" if revision % 2 == 0 else KIND)
+        shop.apply()
+    shop.ingest(goods(), entity="item")
+
+
+def test_a_killed_promotion_that_apply_finishes_is_undone_to_where_it_began(shop: Connector, folder: Path) -> None:
+    candidates(shop, folder, 2)
+    shop.promote("item_shape")
+    candidates(shop, folder, 3)
+    store = shop._repository.vector_store
+    for declared in (3, 2):  # what the files say when apply finishes the move
+        store.set_alias("item_shape", "item_shape__v1_r3")  # and then the process died
+        declare(folder, revision=declared, fields=KIND if declared == 3 else f"{KIND}, {PRICE}")
+        shop.apply()
+        assert [state for _, state, _ in states(shop)] == ["previous", "previous", "serving"]
+        assert shop.rollback("item_shape").now == "1r2"
+
+
+def test_an_overridden_check_does_not_spare_the_metrics(shop: Connector, folder: Path) -> None:
+    declare(folder, revision=2)
+    shop.apply()
+    shop.ingest(goods(), entity="item")
+    shop._repository.vector_store.delete("item_shape__v1_r2", goods().slice(60).select(["item_id"]))
+    asked = []
+
+    def worse(trial: Trial) -> float:
+        asked.append(trial.version.label)
+        return 0.1 if trial.version.label == "1r2" else 0.9
+
+    with pytest.raises(PromotionError, match=r"rows 0\.75 < 0\.99"):
+        shop.promote("item_shape", metrics={"ndcg": worse}, override=["complete"])
+    assert asked == []  # what cannot pass is not measured further
+    with pytest.raises(PromotionError, match=r"ndcg 0\.1 < 0\.9"):
+        shop.promote("item_shape", metrics={"ndcg": worse}, override=["rows", "complete"])
+    assert asked == ["1r2", "1"]
+    assert shop.promote("item_shape", metrics={"ndcg": worse}, override=["rows", "complete", "ndcg"]).now == "1r2"
+
+
+def test_pruning_keeps_what_served_before_and_not_what_was_passed_over(shop: Connector, folder: Path) -> None:
+    candidates(shop, folder, 2, 3)
+    assert shop.promote("item_shape", version="1r3").before == "1"
+    assert [each.label for each in shop.prune("item_shape", keep=1)] == ["1r2"]
+    assert shop.rollback("item_shape").now == "1"
+    shop.promote("item_shape", version="1r3")
+    shop.prune("item_shape", keep=0)
+    with pytest.raises(UnknownSpaceError, match="version 1, which served before 1r3, is there no more"):
+        shop.rollback("item_shape")
+
+
 def test_carried_fields_change_by_a_revision(shop: Connector, folder: Path) -> None:
     declare(folder, fields=f"{KIND}, {PRICE}")
     with pytest.raises(SchemaMismatchError, match="revision"):
