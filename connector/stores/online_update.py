@@ -37,7 +37,7 @@ def check_view(store: VectorStore, view: FeatureView, spec: CollectionSpec) -> N
     if serving is None:
         return
     if not is_space(view):
-        _changes(store, view, spec, serving)
+        plain_changes(store, view, spec, serving)
     elif serving == spec.name:
         held = store.describe(serving)
         found = "" if held is None or can_reindex(store, held, fitted) else misfit(held, fitted)
@@ -72,7 +72,7 @@ def ensure_view(store: VectorStore, view: FeatureView, spec: CollectionSpec) -> 
             _create(store, view, spec)
         serving = versions[-1] if versions else spec.name
         store.set_alias(view.name, serving)
-    changes = _changes(store, view, spec, serving)
+    changes = plain_changes(store, view, spec, serving)
     if changes:
         serving = _move(store, view, spec, serving, changes)
     _finish(store, view.name, serving)
@@ -94,8 +94,12 @@ def drop_view(store: VectorStore, name: str) -> None:
         store.drop(collection)
 
 
-def _changes(store: VectorStore, view: FeatureView, spec: CollectionSpec, serving: str) -> list[str]:
-    """What is declared otherwise than it is in the collection of a plain view, a clause each."""
+def plain_changes(store: VectorStore, view: FeatureView, spec: CollectionSpec, serving: str) -> list[str]:
+    """What is declared otherwise than it is in the collection of a plain view, a clause each.
+
+    Raises:
+        SchemaMismatchError: its rows cannot be carried over; says what to do instead.
+    """
     held = store.describe(serving)
     assert held is not None  # noqa: S101 - an alias points at a collection
     if held.contract_hash:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from connector.upkeep.places import Place, places, unknown_folders
 from connector.upkeep.receipts import DeletionReceipt, Removal
 from connector.upkeep.rows import delete_rows
 from connector.upkeep.running import hold_runs
+from connector.versions.alone import alone
 
 if TYPE_CHECKING:
     from connector.repository import Repository
@@ -57,11 +58,28 @@ def delete_entities(
 
     Raises:
         UnknownSpaceError: no such entity.
+        ConfigurationError: a promotion, prune or apply of the repository is under way, which may carry rows along.
         QueryError: no key, or one that the join key's type cannot hold.
         StoreError: an ingest is under way; or a log cannot be rewritten.
         StoreUnavailableError: Milvus does not answer. Give the deletion again to complete it.
     """
     name, asked = _keys(repository, entity, keys)
+    with nullcontext() if dry_run else alone(repository):
+        receipt = _delete(repository, entity, name, asked, dead_letters, receipts, dry_run)
+    if not dry_run:
+        receipt.write(receipts)
+    return receipt
+
+
+def _delete(
+    repository: Repository,
+    entity: str,
+    name: str,
+    asked: pa.Table,
+    dead_letters: Path,
+    receipts: Path,
+    dry_run: bool,
+) -> DeletionReceipt:
     found, views = places(repository, entity, asked.schema.field(0))
     repository.vector_store.list_collections()  # nothing is removed anywhere while Milvus does not answer
     removals: list[Removal] = []
@@ -87,8 +105,6 @@ def delete_entities(
         entity, asked.column(0).to_pylist(), datetime.now(timezone.utc), removals, carried_out=not dry_run
     )
     receipt.remains = left_over(repository, views, name) + unknown_folders(repository, found, asked)
-    if not dry_run:
-        receipt.write(receipts)
     return receipt
 
 

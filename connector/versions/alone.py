@@ -1,4 +1,4 @@
-"""What serves is changed by one process at a time."""
+"""What serves, and where its rows lie, is changed by one process at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WAIT_S = 10
 
 @contextmanager
 def alone(repository: Repository) -> Iterator[None]:
-    """One promotion, rollback, prune or apply at a time in a repository; the lock goes with the process that holds it.
+    """One promotion, rollback, prune, apply or deletion of a repository at a time; the lock goes with its process.
 
     Raises:
         ConfigurationError: another one has not ended after ten seconds.
@@ -31,5 +31,6 @@ def alone(repository: Repository) -> Iterator[None]:
             yield
     except Timeout as error:
         raise ConfigurationError(
-            f"{repository.path}: another promotion, rollback, prune or apply is under way; try again when it is done"
+            f"{repository.path}: another promotion, rollback, prune, apply or deletion is under way; try again when it "
+            "is done"
         ) from error

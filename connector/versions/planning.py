@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,8 +45,11 @@ def plan_repository(repository: Repository) -> list[Change]:
     from connector.spaces import read_spaces
 
     feast_store, store = repository.feature_store, repository.vector_store
-    views = load_definitions(repository.path, feast_store.project).feature_views
+    definitions = load_definitions(repository.path, feast_store.project)
+    views = definitions.feature_views
     read_spaces(views)
+    for view in views:
+        _infer_keys(view, definitions.entities)
     changes = [_change(view, repository, store) for view in views if getattr(view, "online", True)]
     try:
         registered = feast_store.registry.list_feature_views(feast_store.project)
@@ -59,8 +63,20 @@ def plan_repository(repository: Repository) -> list[Change]:
     return sorted(changes, key=lambda change: change.view)
 
 
+def _infer_keys(view: Any, entities: Sequence[Any]) -> None:
+    """Join keys that `schema=` leaves out, by the types of their entities, as Feast's apply does."""
+    from feast import Field, ValueType
+    from feast.types import from_value_type
+
+    named = {column.name for column in view.entity_columns}
+    for entity in entities:
+        if entity.name in view.entities and entity.join_key not in named and entity.value_type != ValueType.UNKNOWN:
+            view.entity_columns.append(Field(name=entity.join_key, dtype=from_value_type(entity.value_type)))
+
+
 def _change(view: Any, repository: Repository, store: VectorStore) -> Change:
-    from connector.stores.online_update import can_reindex
+    from connector.errors import SchemaMismatchError
+    from connector.stores.online_update import can_reindex, plain_changes
     from connector.stores.shapes import differences
 
     try:
@@ -70,15 +86,18 @@ def _change(view: Any, repository: Repository, store: VectorStore) -> Change:
     serving = store.resolve_alias(view.name)
     if serving is None:
         return Change(view.name, "new", f"collection {spec.name}")
-    embedding = view.tags.get(TAG_KIND) == "embedding"
-    held = store.describe(spec.name if embedding else serving)
-    found = [] if held is None else differences(held, spec)
-    if held is not None and held.contract_hash != spec.contract_hash:
-        found.insert(0, f"vectors of contract {held.contract_hash} there, {spec.contract_hash} declared")
-    if not embedding:
+    if view.tags.get(TAG_KIND) != "embedding":
+        try:
+            found = plain_changes(store, view, spec, serving)
+        except SchemaMismatchError as error:
+            return Change(view.name, "refused", str(error))
         if found:
             return Change(view.name, "migrated", f"{'; '.join(found)}; {store.count(serving):,} rows are copied")
         return Change(view.name, "unchanged")
+    held = store.describe(spec.name)
+    found = [] if held is None else differences(held, spec)
+    if held is not None and held.contract_hash != spec.contract_hash:
+        found.insert(0, f"vectors of contract {held.contract_hash} there, {spec.contract_hash} declared")
     empty = bool(found) and store.count(spec.name) == 0
     if found and not empty:
         return _refused(view, spec.name, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from connector import Connector
+from connector.errors import SchemaMismatchError
 from connector.ingest import writer
 from connector.stores import OfflineLog
 from tests.ready_shop import FEATURES, ROWS, goods, write_repository
@@ -36,6 +38,41 @@ def test_a_field_more(tmp_path: Path) -> None:
         assert (report.agrees, version.rows, version.keys, version.stored) == (True, 2 * ROWS, ROWS, ROWS)
         collections = connector._repository.vector_store.list_collections()
         assert [name for name in collections if name.startswith("item_content")] == ["item_content__v2"]
+
+
+PLAIN = """\
+from datetime import timedelta
+
+from feast import Entity, FeatureView, Field, FileSource, ValueType
+from feast.types import Float64, Int64, String
+
+driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+trips = FeatureView(
+    name="trips", entities=[driver], ttl=timedelta(0), schema=[Field(name="count", dtype={dtype})],
+    source=FileSource(name="trips", path="data/trips.parquet", timestamp_field="event_timestamp"),
+)
+"""
+
+
+def test_the_plan_says_what_apply_does(tmp_path: Path) -> None:
+    now = datetime(2026, 5, 1, tzinfo=timezone.utc)
+    home = write_repository(tmp_path / "shop", features=PLAIN.format(dtype="Int64"))
+    rows = pa.table({"driver_id": [1, 2], "count": [3, 4], "event_timestamp": pa.array([now] * 2)})
+    (home / "data").mkdir()
+    pq.write_table(rows, home / "data" / "trips.parquet")
+    with Connector(home) as connector:
+        assert [change.change for change in connector.plan()] == ["new"]
+        connector.apply()
+        assert [change.change for change in connector.plan()] == ["unchanged"]
+        connector._repository.feature_store.materialize(now - timedelta(days=1), now + timedelta(days=1))
+        (home / "features.py").write_text(PLAIN.format(dtype="Float64"))
+        (change,) = connector.plan()
+        assert (change.change, "2 rows are copied" in change.detail) == ("migrated", True)
+        (home / "features.py").write_text(PLAIN.format(dtype="String"))
+        (change,) = connector.plan()
+        with pytest.raises(SchemaMismatchError) as refused:
+            connector.apply()
+        assert (change.change, change.detail) == ("refused", str(refused.value))
 
 
 def test_a_field_more_while_an_ingest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

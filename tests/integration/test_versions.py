@@ -206,8 +206,14 @@ def test_nothing_is_pruned_while_another_version_begins_to_serve(
     shop.promote("item_shape")
     monkeypatch.setattr(alone, "WAIT_S", 0.2)
     with FileLock(folder / "data" / LOCK_FILE):
-        for change in (lambda: shop.prune("item_shape", keep=0), shop.apply, lambda: shop.rollback("item_shape")):
-            with pytest.raises(ConfigurationError, match="another promotion, rollback, prune or apply is under way"):
+        changes = (
+            lambda: shop.prune("item_shape", keep=0),
+            shop.apply,
+            lambda: shop.rollback("item_shape"),
+            lambda: shop.delete("item", ["i000"]),
+        )
+        for change in changes:
+            with pytest.raises(ConfigurationError, match="prune, apply or deletion is under way"):
                 change()
         assert [each.label for each in shop.prune("item_shape", keep=0, dry_run=True)] == ["1"]
     assert states(shop) == [("1", "previous", ROWS), ("2", "serving", ROWS)]
