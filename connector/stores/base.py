@@ -57,6 +57,7 @@ class CollectionSpec:
         partition_key: key or field whose value chooses a row's partition; empty for none.
         keyword_fields: string fields that are searched by words (BM25), where the server can.
         missing: what became of items that lack an input of the encoder: `absent`, `impute` or `error`.
+        project: Feast project that it was made for; empty where that is not known.
     """
 
     name: str
@@ -67,6 +68,7 @@ class CollectionSpec:
     partition_key: str = ""
     keyword_fields: tuple[str, ...] = ()
     missing: str = "absent"
+    project: str = ""
 
 
 @dataclass

@@ -127,7 +127,7 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
         for view, spec in zip(kept, specs, strict=True):
             check_view(store, view, spec)
         for view in tables_to_delete:
-            drop_view(store, view.name)
+            drop_view(store, view.name, config.project)
         for view, spec in zip(kept, specs, strict=True):
             ensure_view(store, view, spec)
 
@@ -143,7 +143,7 @@ class MilvusOnlineStore(OnlineStore):  # type: ignore[misc]  # feast is untyped
         """Drop every version of the views and let the connection go."""
         store = self.vector_store(config)
         for view in tables:
-            drop_view(store, view.name)
+            drop_view(store, view.name, config.project)
         store.close()
 
     def online_write_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -125,9 +126,10 @@ def view_spec(config: RepoConfig, view: FeatureView) -> CollectionSpec:
         ConfigurationError: a view that cannot be a collection, or another online store.
     """
     online = online_config(config)
-    return collection_spec_of_view(
+    spec = collection_spec_of_view(
         view, index=online.index, partition_key=online.partition_key, dimension=online.embedding_dim
     )
+    return replace(spec, project=str(config.project))
 
 
 def open_vector_store(config: RepoConfig) -> MilvusVectorStore:

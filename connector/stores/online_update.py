@@ -36,6 +36,7 @@ def check_view(store: VectorStore, view: FeatureView, spec: CollectionSpec) -> N
     fitted, _ = store.fitted(spec)
     if serving is None:
         return
+    require_own(store.describe(serving), spec)
     if not is_space(view):
         plain_changes(store, view, spec, serving)
     elif serving == spec.name:
@@ -88,10 +89,31 @@ def can_reindex(store: VectorStore, held: CollectionSpec, declared: CollectionSp
     )
 
 
-def drop_view(store: VectorStore, name: str) -> None:
-    """Drop every version of a view; its alias goes with the collection that it points at."""
+def drop_view(store: VectorStore, name: str, project: str = "") -> None:
+    """Drop every version of a view; its alias goes with the collection that it points at.
+
+    Args:
+        project: Feast project whose view it is; what another one made is left alone.
+    """
     for collection in _versions(store, name):
+        held = store.describe(collection)
+        if held is not None and project and held.project not in ("", project):
+            log.warning("feature view %s: %s is project %s's, and is left as it is", name, collection, held.project)
+            continue
         store.drop(collection)
+
+
+def require_own(held: CollectionSpec | None, spec: CollectionSpec) -> None:
+    """Refuse a collection that another Feast project made.
+
+    Raises:
+        SchemaMismatchError: it is; names the project and the remedy.
+    """
+    if held is not None and spec.project and held.project not in ("", spec.project):
+        raise SchemaMismatchError(
+            f"collection {held.name} belongs to Feast project {held.project}, not to {spec.project}; give one of them "
+            "an online_store.collection_prefix or a db_name of its own"
+        )
 
 
 def plain_changes(store: VectorStore, view: FeatureView, spec: CollectionSpec, serving: str) -> list[str]:

@@ -76,7 +76,7 @@ def _infer_keys(view: Any, entities: Sequence[Any]) -> None:
 
 def _change(view: Any, repository: Repository, store: VectorStore) -> Change:
     from connector.errors import SchemaMismatchError
-    from connector.stores.online_update import can_reindex, plain_changes
+    from connector.stores.online_update import can_reindex, plain_changes, require_own
     from connector.stores.shapes import differences
 
     try:
@@ -86,11 +86,13 @@ def _change(view: Any, repository: Repository, store: VectorStore) -> Change:
     serving = store.resolve_alias(view.name)
     if serving is None:
         return Change(view.name, "new", f"collection {spec.name}")
-    if view.tags.get(TAG_KIND) != "embedding":
-        try:
-            found = plain_changes(store, view, spec, serving)
-        except SchemaMismatchError as error:
-            return Change(view.name, "refused", str(error))
+    plain = view.tags.get(TAG_KIND) != "embedding"
+    try:
+        require_own(store.describe(serving), spec)
+        found = plain_changes(store, view, spec, serving) if plain else []
+    except SchemaMismatchError as error:
+        return Change(view.name, "refused", str(error))
+    if plain:
         if found:
             return Change(view.name, "migrated", f"{'; '.join(found)}; {store.count(serving):,} rows are copied")
         return Change(view.name, "unchanged")

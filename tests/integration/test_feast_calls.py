@@ -19,8 +19,9 @@ from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, Json
 
 from connector.errors import FilterError, QueryError, SchemaMismatchError, StoreError
 from connector.spaces import embedding_view, log_folder
-from connector.stores import OfflineLog, collection_spec_of_view, open_vector_store, store_rows
+from connector.stores import OfflineLog, open_vector_store, store_rows
 from connector.stores.online import MilvusOnlineStore
+from connector.stores.online_config import view_spec
 from encoders.contract import external_contract
 
 DIMENSION = 8
@@ -254,7 +255,7 @@ def test_async_reads_and_writes(repository: Repository) -> None:
 
 def test_the_vector_store_beneath_holds_the_same_rows(repository: Repository) -> None:
     with open_vector_store(repository.feast.config) as store:
-        spec = collection_spec_of_view(repository.space)
+        spec = view_spec(repository.feast.config, repository.space)
         assert store.describe("item_text") == spec
         assert store.resolve_alias("item_text") == "item_text__v1"
         assert store.count("item_text") == ROWS
