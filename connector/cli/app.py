@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import traceback
 import warnings
 
@@ -91,7 +90,9 @@ def _print_version(wanted: bool) -> None:
 def _report(message: str, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"error: {message}", file=sys.stderr)
+    from connector.cli.output import note
+
+    note(f"error: {message}")
     return USAGE_ERROR
 
 

@@ -38,7 +38,7 @@ def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], title:
 
 def note(line: str) -> None:
     """A line on standard error."""
-    print(line, file=sys.stderr)
+    print("\n".join(_printable(part) for part in line.split("\n")), file=sys.stderr)
 
 
 def _cell(value: Any) -> str:
@@ -52,7 +52,14 @@ def _cell(value: Any) -> str:
         return f"<{len(value)} bytes>"
     if isinstance(value, list | tuple):
         return ", ".join(_cell(each) for each in value)
-    return " ".join(str(value).split())
+    return _printable(" ".join(str(value).split()))
+
+
+def _printable(text: str) -> str:
+    """Without control characters: what a catalogue holds must not write to a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _plain(value: Any) -> Any:

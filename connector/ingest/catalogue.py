@@ -10,10 +10,11 @@ from typing import Any
 
 from connector.errors import CatalogueError
 from connector.ingest.batch import Batch
+from connector.ingest.csv_format import CsvReader
 from connector.ingest.files import CatalogueFile, Location, find_files
 from connector.ingest.formats import ArrowReader, ParquetReader, Reader
+from connector.ingest.json_lines import JsonLinesReader
 from connector.ingest.tables import table_reader
-from connector.ingest.text_formats import CsvReader, JsonLinesReader
 
 
 @dataclass(frozen=True)

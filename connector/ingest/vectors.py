@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from connector.ingest.batch import cell, plain, shown
 from connector.ingest.cells import is_text
 
+# Of a squared norm.
+SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
 
 def read_vectors(
     column: pa.Array, dimension: int, metric: str, candidates: NDArray[np.int64]
@@ -37,7 +40,7 @@ def read_vectors(
     present = np.flatnonzero(np.asarray(taken.is_valid()))
     if len(present) < len(taken):
         candidates, taken = candidates[present], taken.take(pa.array(present))
-    if not _is_list(taken.type):
+    if not _is_list(taken.type) or pt.is_boolean(taken.type.value_type):
         reason = f"a {taken.type} is no vector; give a list of numbers"
         return _nothing(dimension, {int(row): reason for row in candidates})
     lengths = np.asarray(pc.list_value_length(taken))
@@ -66,6 +69,9 @@ def vector_faults(vectors: NDArray[np.float32], metric: str) -> dict[int, str]:
     norms = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
     faults = dict.fromkeys(np.flatnonzero(~np.isfinite(norms)).tolist(), "holds a NaN, an infinity or a null")
     if metric == "COSINE":
+        # Stores compare in float32, in which the squares of such numbers are nothing, or infinite.
+        extreme = np.flatnonzero(np.isfinite(norms) & ((norms < SMALLEST) | (norms > LARGEST)))
+        faults.update(dict.fromkeys(extreme.tolist(), "is too short or too long to be compared under COSINE; scale it"))
         faults.update(
             dict.fromkeys(np.flatnonzero(norms == 0).tolist(), "is all zero, which has no direction under COSINE")
         )
@@ -92,6 +98,12 @@ def _parse_one(text: str | bytes | None) -> list[float] | None:
         values = json.loads(text)
         if values is None:
             return None
+        if not isinstance(values, list) or not all(_is_number(value) for value in values):
+            return []
         return [float("nan") if value is None else float(value) for value in values]
-    except (ValueError, TypeError, RecursionError, OverflowError):
+    except (ValueError, RecursionError, OverflowError):
         return []
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))

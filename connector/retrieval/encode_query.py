@@ -94,8 +94,12 @@ def _ready_vector(vector: NDArray[np.float32], spaces: Sequence[EmbeddingSpace])
             raise QueryError(
                 f"vector has {vector.shape[0]} numbers; space {space.name} holds vectors of {space.contract.dimension}"
             )
-    if first.metric == "COSINE" and not vector.any():
-        raise QueryError("vector is all zeros, which has no direction to compare by cosine")
+    if first.metric == "COSINE":
+        if not vector.any():
+            raise QueryError("vector is all zeros, which has no direction to compare by cosine")
+        norm = float(np.dot(vector.astype(np.float64), vector))
+        if not float(np.finfo(np.float32).tiny) <= norm <= float(np.finfo(np.float32).max):
+            raise QueryError("vector is too short or too long to be compared by cosine; scale it")
     return {space.name: vector for space in spaces}
 
 

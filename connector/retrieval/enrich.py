@@ -31,6 +31,10 @@ def join_features(table: pa.Table, key: str, features: Sequence[str] | str, stor
     types = feature_types(wanted, store)
     short = [name for _, name in types]
     full = len(set(short)) < len(short) or not set(short).isdisjoint(table.column_names)
+    if table.num_rows == 0:  # Feast refuses to be asked of nobody
+        for (view, name), kind in types.items():
+            table = table.append_column(f"{view}__{name}" if full else name, pa.array([], kind))
+        return table
     try:
         answer = store.get_online_features(
             features=wanted, entity_rows={key: table.column(key).to_pylist()}, full_feature_names=full

@@ -174,9 +174,11 @@ def _as_key(item: Key, space: EmbeddingSpace) -> Key:
     if space.join_key.dtype == "String":
         return str(item)
     try:
-        return int(item)
-    except ValueError as error:
-        raise QueryError(f"item {item!r} is not a whole number, as the key {space.join_key.name} is") from error
+        return int(pa.scalar(int(item), pa.int64()).as_py())
+    except (ValueError, OverflowError) as error:
+        raise QueryError(
+            f"item {item!r} is not a whole number of 64 bits, as the key {space.join_key.name} is"
+        ) from error
 
 
 def _key_table(space: EmbeddingSpace, keys: Sequence[Any]) -> pa.Table:

@@ -200,6 +200,14 @@ def test_a_feature_service_and_features_without_values(shop: Connector) -> None:
     assert empty.schema.field("clicks_7d").type == pa.int64()
 
 
+@pytest.mark.parametrize("features", ["details", ["item_content:stock"], ["item_content:title", "item_stats:title"]])
+def test_features_of_nothing_found(shop: Connector, features: Any) -> None:
+    some = shop.search("item_shape", vector=QUERY, k=3, features=features)
+    none = shop.search("item_shape", vector=QUERY, k=3, features=features, where="price < -1")
+    assert none.num_rows == 0
+    assert none.schema.equals(some.schema)
+
+
 def test_features_of_one_name_keep_their_views(shop: Connector) -> None:
     table = shop.search("item_shape", vector=QUERY, k=3, features=["item_content:title", "item_stats:title"])
     assert table.column_names[-2:] == ["item_content__title", "item_stats__title"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from connector.adaptation.processes import Processes, choose_device
-from connector.adaptation.semantic.saving import save_module
+from connector.adaptation.semantic.saving import IDS_HASH, ids_hash, save_module
 from connector.adaptation.semantic.spec import NextSemanticIdSpec
 from connector.adaptation.sequences.data import Histories, Windows, padded, read_histories
 from connector.adaptation.sequences.report import SequenceReport, write_card
@@ -56,6 +56,7 @@ def pretrain_next_semantic_id(
     report = report_of(job, histories, progress, Path(spec.out) / MODEL)
     if Processes(job.device).main:
         record = {"modality": "semantic_id", "shape": asdict(job.module.shape), "sizes": list(trie.sizes)}
+        record[IDS_HASH] = ids_hash(trie)
         card = write_card(spec, report, "Next semantic id", WHAT, USE)
         save_module(job.module.cpu().eval(), report.folder, record, spec.weights, card)
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from connector.adaptation.semantic.ids_job import SemanticIdsReport
 
 WEIGHTS = "model.safetensors"
+IDS_HASH = "ids_sha256"
 
 
 def save_module(module: nn.Module, folder: Path, record: dict[str, Any], dtype: Precision, card: str) -> None:
@@ -54,6 +56,11 @@ Reconstruction is of the items held out, codes are of all.
 {figure_rows(report.metrics)}
 """
     save_module(module, folder, {"modality": "quantiser", "codes": asdict(module.codes)}, spec.weights, card)
+
+
+def ids_hash(trie: IdTrie) -> str:
+    """SHA-256 of the ids, in the order of their items."""
+    return hashlib.sha256(repr(trie.ids.shape).encode() + trie.ids.astype("<i8").tobytes()).hexdigest()
 
 
 def load_quantiser(folder: Path) -> Quantiser:
@@ -88,6 +95,10 @@ def load_generator(folder: Path, trie: IdTrie) -> SemanticIdModel:
         raise EncoderLoadError(f"{folder}: tower.json is not that of a semantic id model; train it again") from error
     if sizes != trie.sizes:
         raise EncoderLoadError(f"{folder}: was trained on ids of {sizes} codes, not {trie.sizes}; give it its own ids")
+    if record.get(IDS_HASH) != ids_hash(trie):
+        raise EncoderLoadError(
+            f"{folder}: was trained on other ids, or on these in another order of items; give it its own ids"
+        )
     module = SemanticIdModel(trie, shape)
     load_state(module, folder / WEIGHTS)
     return module.eval()

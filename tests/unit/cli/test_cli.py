@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from connector.cli import run
-from connector.cli.output import print_json, print_rows
+from connector.cli.output import note, print_json, print_rows
 from connector.ingest.dead_letters import SCHEMA
 
 Captured = pytest.CaptureFixture[str]
@@ -178,6 +178,16 @@ def test_tables_show_what_is_there_and_no_markup(capsys: Captured) -> None:
     out = capsys.readouterr().out
     assert "[red]a[/red] b" in out
     assert "–" in out
+
+
+def test_what_a_catalogue_holds_does_not_write_to_the_terminal(capsys: Captured) -> None:
+    hostile = "\x1b[2J\x1b]0;pwned\x07\x9b1mdress"
+    print_rows([{"title": hostile, "tags": [hostile]}], ["title", "tags"])
+    note(f"dead letter: {hostile}\nand more")
+    printed = capsys.readouterr()
+    assert "dress" in printed.out
+    assert printed.err.endswith("dress\nand more\n")
+    assert not any(c in printed.out + printed.err for c in "\x1b\x07\x9b")
 
 
 def test_pretrain_names_what_is_wrong_with_a_spec(tmp_path: Path, capsys: Captured) -> None:

@@ -147,6 +147,46 @@ def test_bad_csv_rows_keep_their_place_and_take_nothing_with_them(tmp_path: Path
     assert "only one cell" in broken[3]
 
 
+def test_a_csv_row_that_is_no_utf8_and_too_long_takes_nothing_with_it(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_bytes("item_id,n\nå,1\n".encode() + b"b,\xff\xfe,3\nc,\xff\nd,\xa9")
+    (batch, *_) = open_catalogue(tmp_path / "c.csv").batches(("item_id", "n"), 100)
+    assert batch.columns["item_id"].to_pylist() == ["å", "c", "d"]
+    assert batch.columns["n"].cast(pa.binary()).to_pylist() == [b"1", b"\xff", b"\xa9"]
+    assert {position: "3 cells" in reason for position, reason in batch.broken.items()} == {1: True}
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_quote_that_is_never_closed_is_told_of(tmp_path: Path, end: str) -> None:
+    rows = ["item_id,n", "a,1", 'b,"24 inch', "c,3", "d,4"]
+    (tmp_path / "c.csv").write_text("\n".join(rows) + end)
+    cells, positions, broken = read(open_catalogue(tmp_path / "c.csv"))
+    assert (cells, positions) == (["a"], [0])
+    assert broken == {1: "a quote is opened and never closed; 3 lines are in it"}
+    (tmp_path / "c.csv").write_text("\n".join(rows).replace('b,"24', '"b,24') + end)
+    _, _, broken = read(open_catalogue(tmp_path / "c.csv"))
+    assert "1 cells over 3 lines" in broken[1] or "1 cells over 4 lines" in broken[1]
+    (tmp_path / "c.csv").write_text("\n".join([*rows, 'e,5"']) + end)
+    cells, _, broken = read(open_catalogue(tmp_path / "c.csv"))
+    assert (cells, broken) == (["a", "b"], {})
+
+
+@pytest.mark.parametrize("text", ["item_id,n\na,1\n", '"item_id",n\na,1\n', '{"item_id": "a", "n": 1}\n'])
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path, text: str) -> None:
+    path = tmp_path / ("c.jsonl" if text.startswith("{") else "c.csv")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert read(open_catalogue(path)) == (["a"], [0], {})
+
+
+def test_names_that_only_late_lines_have(tmp_path: Path) -> None:
+    lines = [f'{{"item_id": "{n}"}}' for n in range(3000)] + ['{"item_id": "x", "late": 1}']
+    (tmp_path / "c.jsonl").write_text("\n".join(lines))
+    catalogue = open_catalogue(tmp_path / "c.jsonl")
+    assert catalogue.columns == ("item_id", "late")
+    (tmp_path / "c.jsonl").write_text("\n".join(f'{{"item_id": 1, "c{n}": 2}}' for n in range(10_001)))
+    with pytest.raises(CatalogueError, match="different names"):
+        open_catalogue(tmp_path / "c.jsonl")
+
+
 def test_bad_json_lines_keep_their_place(tmp_path: Path) -> None:
     rows = [b'{"item_id": 1}', b"[1]", b"{no", b'{"item_id": "x", "n": "\\ud800"}', b"\xff", b"[" * 100_000, b""]
     (tmp_path / "c.jsonl").write_bytes(b"\n".join(rows))

@@ -190,5 +190,19 @@ def test_vectors_written_as_json() -> None:
     assert set(failures) == {1, 2, 4}
 
 
-def test_large_finite_vectors_are_no_fault() -> None:
-    assert vector_faults(np.full((1, 8), 3e38, dtype=np.float32), "COSINE") == {}
+@pytest.mark.parametrize("text", ['{"0": 1, "1": 2}', '"12"', "[true, false]", '["1", "2"]', "[[1], [2]]", "12"])
+def test_other_json_is_no_vector(text: str) -> None:
+    rows, _, failures = read_vectors(pa.array([text]), 2, "L2", np.arange(1))
+    assert (rows.tolist(), set(failures)) == ([], {0})
+
+
+def test_lists_of_truth_values_are_no_vectors() -> None:
+    _, _, failures = read_vectors(pa.array([[True, False]]), 2, "L2", np.arange(1))
+    assert "is no vector" in failures[0]
+
+
+@pytest.mark.parametrize("size", [3e38, 1e20, 1e-20, 1e-38])
+def test_vectors_whose_squares_leave_float32_have_no_cosine(size: float) -> None:
+    vectors = np.full((1, 8), size, dtype=np.float32)
+    assert "scale it" in vector_faults(vectors, "COSINE")[0]
+    assert vector_faults(vectors, "L2") == {}

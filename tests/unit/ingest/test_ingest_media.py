@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
 import pytest
 
+from connector.ingest import addresses
 from connector.ingest.files import Location
 from connector.ingest.media import MediaSource
 from connector.ingest.remote import HttpFetcher, MediaError
@@ -30,6 +33,16 @@ class Handler(BaseHTTPRequestHandler):
             for _ in range(100):
                 try:
                     self.wfile.write(b"x")
+                except OSError:
+                    return
+                time.sleep(0.05)
+            return
+        if self.path == "/headers":
+            self.send_response_only(200)
+            self.flush_headers()
+            for number in range(100):
+                try:
+                    self.wfile.write(f"X-{number}: x\r\n".encode())
                 except OSError:
                     return
                 time.sleep(0.05)
@@ -193,10 +206,48 @@ def test_http_that_goes_round_in_circles(server: str) -> None:
     assert answer(source(None, media_root=server), url) == "more than 5 redirects"
 
 
-def test_http_that_drips_is_cut_off(server: str) -> None:
-    started = time.monotonic()
-    assert "not there within" in answer(source(None, media_root=server), "slow")
+@pytest.mark.parametrize("path", ["slow", "headers"])
+def test_http_that_drips_is_cut_off(server: str, path: str) -> None:
+    started, threads = time.monotonic(), threading.active_count()
+    assert "not there within" in answer(source(None, media_root=server), path)
     assert time.monotonic() - started < 3
+    assert threading.active_count() <= threads + 1  # the server's own
+
+
+def test_the_address_that_was_checked_is_the_one_that_is_asked(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(["93.184.216.34", "127.0.0.1"])
+
+    def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (next(answers), port))]
+
+    monkeypatch.setattr(addresses, "socket", SimpleNamespace(getaddrinfo=resolve, SOCK_STREAM=socket.SOCK_STREAM))
+    port = server.rsplit(":", 1)[1]
+    with pytest.raises(MediaError, match="not a public address"):
+        HttpFetcher(LIMIT, 5.0, lambda url: False).fetch(f"http://shop.example:{port}/ok")
+    assert next(answers, None) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("93.184.216.34", True),
+        ("2606:2800:220:1:248:1893:25c8:1946", True),
+        ("64:ff9b::5db8:d822", True),
+        ("127.0.0.1", False),
+        ("100.64.0.1", False),
+        ("224.0.0.1", False),
+        ("::1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:10.0.0.1", False),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("2002:7f00:1::", False),
+        ("2001:0:7f00:1::", False),
+        ("fd00::1", False),
+    ],
+)
+def test_addresses(address: str, public: bool) -> None:
+    assert addresses.is_public(address) is public
 
 
 def test_http_does_not_reach_into_the_own_network(server: str) -> None:

@@ -104,6 +104,8 @@ def test_a_ring_is_learned(shop_of_cycles: Path, tmp_path: Path) -> None:
     assert 6 in found[0].tolist()
     with pytest.raises(EncoderLoadError, match="was trained on ids of"):
         load_generator(report.folder, IdTrie(IDS))
+    with pytest.raises(EncoderLoadError, match="was trained on other ids"):
+        load_generator(report.folder, IdTrie(np.roll(trie.ids, 1, axis=0)))
     assert "interactions.parquet" in (report.folder / "README.md").read_text()
 
 
