@@ -116,7 +116,7 @@ class EncoderProvider:
 
         def get(contract: EncoderContract) -> Encoder:
             self._require_published(contract)
-            refresh(self._folder)
+            refresh(self._folder, contract)
             return client.encoder(contract)
 
         return _Source(f"encoders run on Triton at {url}, the local stack", get, client.close)

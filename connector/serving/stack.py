@@ -11,6 +11,7 @@ from typing import Any
 
 from connector.config import TritonSettings, load_settings
 from connector.errors import ConfigurationError, ServingError
+from connector.serving.ensemble import served_model
 from connector.serving.environment import find_or_build
 from connector.serving.launch import Identity, ServiceSpec, SupervisorSpec, milvus_service, rotate, triton_service
 from connector.serving.processes import terminate, wait_until
@@ -18,6 +19,7 @@ from connector.serving.repository import published
 from connector.serving.starter import require_models, spawn, wait_ready
 from connector.serving.state import STATE_FOLDER, StackState, clean, read_state, running, running_milvus, state_path
 from connector.serving.status import StackStatus, describe
+from encoders.contract import EncoderContract
 
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 30.0
@@ -45,12 +47,20 @@ def up(repository_dir: Path | str = ".") -> StackStatus:
     return status(repository)
 
 
-def refresh(repository_dir: Path | str) -> bool:
-    """Have a running local Triton load encoders published since it started → whether it had to be restarted."""
+def refresh(repository_dir: Path | str, contract: EncoderContract | None = None) -> bool:
+    """Have a running local Triton load encoders published since it started → whether it had to be restarted.
+
+    Args:
+        contract: only if this encoder is not served yet; that another one cannot be loaded is then no error, and no
+            reason to cut off everybody's requests.
+
+    Raises:
+        ServingError: an encoder (the one asked for, where one was) cannot be loaded, or the stack did not come back.
+    """
     repository = _require_repository(repository_dir)
     with _locked(repository):
         state = running(repository)
-        return _refresh(repository, state) if state is not None else False
+        return _refresh(repository, state, contract) if state is not None else False
 
 
 def down(repository_dir: Path | str = ".") -> bool:
@@ -148,10 +158,10 @@ def _services(repository: Path, settings: TritonSettings, run_folder: Path, iden
     return services
 
 
-def _refresh(repository: Path, state: StackState) -> bool:
+def _refresh(repository: Path, state: StackState, contract: EncoderContract | None = None) -> bool:
     triton = state.services.get("triton")
     given_up = any(service.error and not service.alive for service in state.services.values())
-    if not given_up and (triton is None or not _missing(state)):
+    if not given_up and (triton is None or not _missing(state, contract)):
         return False
     os.kill(state.supervisor, signal.SIGHUP)
     before = {name: (service.pid, service.token) for name, service in state.services.items()}
@@ -167,16 +177,20 @@ def _refresh(repository: Path, state: StackState) -> bool:
         raise ServingError(f"the local stack did not come back after a reload (logs: {repository / STATE_FOLDER}/logs)")
     now = running(repository)
     if now is not None and "triton" in now.services:
-        require_models(now.services["triton"], Path(now.services["triton"].data))
+        only = None if contract is None else contract.name
+        require_models(now.services["triton"], Path(now.services["triton"].data), only)
     return True
 
 
-def _missing(state: StackState) -> bool:
-    """Whether the model repository holds complete encoders that the running Triton does not serve."""
+def _missing(state: StackState, contract: EncoderContract | None) -> bool:
+    """Whether the running Triton lacks this encoder, or one of those that the model repository holds."""
     from connector.serving.probe import triton_models
 
     triton = state.services["triton"]
     serving = {model for model, state in triton_models(triton.ports["http"]).items() if state == "READY"}
+    if contract is not None:
+        name, version = served_model(contract)
+        return f"{name}/{version}" not in serving
     wanted = {f"{contract.name}/{contract.version}" for contract in published(Path(triton.data))}
     return bool(wanted - serving)
 

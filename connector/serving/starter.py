@@ -78,12 +78,17 @@ def wait_ready(spec: SupervisorSpec, log: Path, process: subprocess.Popen[bytes]
     raise ServingError(f"the servers were not ready in time (logs: {log.parent})")
 
 
-def require_models(service: ServiceState, repository: Path) -> None:
+def require_models(service: ServiceState, repository: Path, only: str | None = None) -> None:
     """Raise `ServingError` for a model that was exported and yet did not load.
 
     Models whose graph is still to be made by `connector apply` are no error.
+
+    Args:
+        only: name of the encoder that matters; None: all.
     """
     for model, reason in service.failures.items():
+        if only is not None and model.split("/")[0] != only:
+            continue
         folder = repository / model
         made = all((folder / name).exists() for name in ("model.onnx", "graph.json"))
         if (folder / "encoder.json").exists() and not made:

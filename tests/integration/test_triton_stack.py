@@ -117,6 +117,29 @@ def with_provider(repository: Path, description: str) -> None:
     np.testing.assert_array_equal(vectors, np.array([probe_vector("a")], np.float32))
 
 
+def test_an_encoder_that_does_not_load_is_nobody_else_s_trouble(repository: Path) -> None:
+    stack.up(repository)
+    contract = write_probe(repository / "triton_models", probe_contract("broken"))
+    (repository / "triton_models" / "broken" / "1" / "refuse").touch()
+
+    def triton() -> int:
+        state = read_state(state_path(repository))
+        assert state is not None
+        return state.services["triton"].pid
+
+    began = triton()
+    for _ in range(2):
+        with EncoderProvider(TritonSettings(), repository) as provider:
+            assert len(provider.get(probe_contract()).encode(["a"])) == 1
+    assert triton() == began
+    later = write_probe(repository / "triton_models", probe_contract("later"))
+    with EncoderProvider(TritonSettings(), repository) as provider:
+        assert len(provider.get(later).encode(["a"])) == 1
+        assert triton() != began
+        with pytest.raises(ServingError, match="could not load model broken/1"):
+            provider.get(contract)
+
+
 def test_two_processes_share_the_milvus_database(repository: Path) -> None:
     (repository / "connector.yaml").write_text("triton:\n  mode: process\n")
     report = stack.up(repository)
