@@ -116,4 +116,9 @@ def _restore(module: nn.Module, optimizer: torch.optim.Optimizer, state: dict[st
         name, part = key.rsplit("/", 1)
         parameter = parameters[name]
         # AdamW keeps its step counter on the CPU.
-        optimizer.state[parameter][part] = value if part == "step" else value.to(parameter.device)
+        optimizer.state[parameter][part] = value if part == "step" else laid_out_like(parameter, value)
+
+
+def laid_out_like(parameter: nn.Parameter, value: Tensor) -> Tensor:
+    """The same numbers in the parameter's order of memory, which the fused optimiser takes all its tensors to have."""
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)

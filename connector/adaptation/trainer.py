@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from connector.adaptation.best import BestStates
 from connector.adaptation.board import FOLDER as BOARD
 from connector.adaptation.board import Board
-from connector.adaptation.checkpoint import Progress, load_checkpoint, save_checkpoint
+from connector.adaptation.checkpoint import Progress, laid_out_like, load_checkpoint, save_checkpoint
 from connector.adaptation.processes import Processes
 from connector.adaptation.run_spec import CHANGEABLE, RunSpec
 from connector.errors import ConfigurationError, TrainingError
@@ -217,6 +217,9 @@ class Trainer:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._processes.average_gradients(self._module)
+        for parameter in self._module.parameters():
+            if parameter.grad is not None and parameter.grad.stride() != parameter.stride():
+                parameter.grad = laid_out_like(parameter, parameter.grad)
         norm = nn.utils.clip_grad_norm_(self._module.parameters(), GRADIENT_NORM)
         if not bool(torch.isfinite(norm)):
             raise TrainingError(self._broken(progress, float(norm), "gradient"))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from connector.adaptation.checkpoint import Progress
+from connector.adaptation.processes import Processes
 from connector.adaptation.trainer import Plan, Trainer
 from connector.errors import ConfigurationError, TrainingError
 
@@ -68,6 +69,46 @@ def test_not_a_number_names_the_step_and_keeps_the_last_good_checkpoint(
 def test_not_a_number_at_once(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
     with pytest.raises(TrainingError, match=r"step 0: .*no checkpoint had been written yet"):
         trainer(tmp_path, linear(), plan(), broken_at=0).run()
+
+
+@pytest.mark.parametrize("reordered", [False, True])
+@pytest.mark.parametrize("until", [None, 7])
+def test_weights_in_another_order_of_memory_learn_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reordered: bool, until: int | None
+) -> None:
+    """Channels last, as towers of pictures are, and gradients that come in yet another order, as averaged ones do."""
+
+    def learn(folder: Path, layout: torch.memory_format) -> Tensor:
+        module, target = _conv(0, layout), _conv(1, torch.contiguous_format)
+
+        def loss_of(step: int) -> Tensor:
+            x = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(step))
+            return (module(x) - target(x).detach()).square().mean()
+
+        def train(resume: bool, until: int | None) -> None:
+            Trainer(module, loss_of, lambda: {"score": -float(loss_of(999))}, plan(learning_rate=0.01), folder).run(
+                resume=resume, until=until
+            )
+
+        if until is not None:
+            train(False, until)
+        train(until is not None, None)
+        return module.weight.detach()
+
+    def contiguous(self: Processes, module: nn.Module) -> None:
+        for parameter in module.parameters():
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad.contiguous()
+
+    if reordered:
+        monkeypatch.setattr(Processes, "average_gradients", contiguous)
+    found = [learn(tmp_path / str(each), each) for each in (torch.contiguous_format, torch.channels_last)]
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
+
+
+def _conv(seed: int, layout: torch.memory_format) -> nn.Conv2d:
+    torch.manual_seed(seed)
+    return nn.Conv2d(3, 5, 3).to(memory_format=layout)
 
 
 @pytest.mark.parametrize("until", [3, 5, 17])
