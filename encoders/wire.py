@@ -166,4 +166,7 @@ def _read(entry: dict[str, Any], body: memoryview, expected: int) -> tuple[NDArr
         raise InvalidInputError("has a part of an unknown dtype or shape")
     if start != expected or end > len(body) or math.prod(entry["shape"]) * dtype.itemsize != end - start:
         raise InvalidInputError("has a part whose data does not lie where its header says")
-    return np.frombuffer(body[start:end], dtype).reshape(entry["shape"]).copy(), end
+    try:
+        return np.frombuffer(body[start:end], dtype).reshape(entry["shape"]).copy(), end
+    except (ValueError, OverflowError) as error:  # of no numbers at all, a shape may have any other length
+        raise InvalidInputError("has a part of an impossible shape") from error

@@ -229,8 +229,9 @@ class _Job:
         from connector.adaptation.metrics import retrieval_recall
 
         images = self._encode(self._held)
-        groups = torch.from_numpy(self._pairs.groups[self._held])
         first = np.asarray([self._pairs.text_ids[row][0] for row in self._held])
+        # As for the loss, those mean the same that are of one group or have the same words.
+        groups = torch.from_numpy(np.stack([self._pairs.groups[self._held], first], axis=1))
         _, distinct = np.unique(first, return_index=True)
         words, word_groups = (
             self._words.vectors(torch.from_numpy(first[distinct])).cpu(),

@@ -24,8 +24,9 @@ class Scale(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)), requires_grad=learned)
 
     def forward(self) -> Tensor:
-        """A scalar."""
-        return self.log_scale.clamp(0, math.log(HIGHEST_SCALE)).exp()
+        """A scalar. Beyond a bound the value stays there, and the gradient passes, so that it can come back."""
+        beyond = (self.log_scale.clamp(0, math.log(HIGHEST_SCALE)) - self.log_scale).detach()
+        return (self.log_scale + beyond).exp()
 
 
 def info_nce(left: Tensor, right: Tensor, scale: Tensor, same: Tensor) -> Tensor:

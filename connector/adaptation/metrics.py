@@ -13,13 +13,14 @@ def retrieval_recall(
     Args:
         queries: unit vectors [q, dim].
         candidates: unit vectors [c, dim].
-        query_groups, candidate_groups: int64 [q], [c].
+        query_groups, candidate_groups: int64 [q], [c]; or [q, m], [c, m], of which one that agrees is enough.
     """
     if not len(queries) or not len(candidates):
         return 0.0
     found = 0
+    asked, there = query_groups.view(len(queries), -1), candidate_groups.view(len(candidates), -1)
     for start in range(0, len(queries), 512):
         scores = queries[start : start + 512] @ candidates.T
         best = scores.topk(min(k, len(candidates)), dim=1).indices
-        found += int((candidate_groups[best] == query_groups[start : start + 512, None]).any(dim=1).sum())
+        found += int((there[best] == asked[start : start + 512, None]).flatten(1).any(dim=1).sum())
     return found / len(queries)

@@ -115,9 +115,16 @@ class _Reader:
             return None
         self.rows[index].append(len(self.groups))
         self.text_ids.append(np.asarray([self.texts.setdefault(text, len(self.texts)) for text in words], np.int64))
-        group = tuple(str(row[name]) for name in source.group) or (words[0],)
-        self.groups.append(self._group_numbers.setdefault((bool(source.group), *group), len(self._group_numbers)))
+        self.groups.append(self._group_numbers.setdefault(_meaning(source, row, words[0]), len(self._group_numbers)))
         return picture
+
+
+def _meaning(source: PairSource, row: dict[str, Any], first_words: str) -> tuple[Any, ...]:
+    """What a row's group is known by: the group columns and what they hold, or its words, where one holds nothing."""
+    held = tuple(row[name] for name in source.group)
+    if not held or any(value is None for value in held):
+        return False, first_words
+    return True, source.group, tuple(map(str, held))
 
 
 def _render(source: PairSource, row: dict[str, Any]) -> list[str]:

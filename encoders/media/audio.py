@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -166,7 +167,16 @@ def _by_ffmpeg(data: bytes, limits: AudioLimits, seconds: float) -> tuple[NDArra
             held += len(block)
             if held >= wanted:
                 break
+        stated = _stated_seconds(stream)
+        if held < wanted and held / native < 0.95 * stated - 0.5:
+            raise InvalidInputError(f"sound ends early ({held / native:.1f} of {stated:.1f} seconds are there)")
     return (np.concatenate(parts)[:wanted] if parts else np.zeros(0, np.float32)), native
+
+
+def _stated_seconds(stream: Any) -> float:
+    """How long a Matroska track says that it is; FFmpeg takes what is there of a cut one without a word."""
+    found = re.fullmatch(r"([0-9]{1,4}):([0-9]{2}):([0-9]{2}(?:[.][0-9]+)?)", str(stream.metadata.get("DURATION", "")))
+    return 0.0 if found is None else int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
 
 
 def _blocks(container: Any, stream: Any, native: int, limits: AudioLimits) -> Iterator[NDArray[np.float32]]:

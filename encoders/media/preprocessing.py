@@ -12,6 +12,10 @@ from encoders.files import read_json
 
 BICUBIC, BILINEAR = 3, 2
 HALF = (0.5, 0.5, 0.5)
+# Processors of transformers that take one number as the shortest edge; the others take it as both.
+SHORTEST_EDGE = {
+    *("CLIP", "ChineseCLIP", "VideoMAE", "Vivit", "ConvNext", "MobileNetV1", "MobileNetV2", "Bit", "PoolFormer"),
+}
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,18 @@ class ImagePreprocessing:
         if "feature_extractor_type" in record and "size" not in record:
             record = {**record, "size": image_size}
         shape, side = _side(record.get("size"), image_size)
+        if isinstance(record.get("size"), int) and _means_shortest_edge(record):
+            shape = "short_side"
         crop = side
         if record.get("do_center_crop"):
             crop = _side(record.get("crop_size"), image_size)[1]
         elif shape == "short_side":
             crop = image_size or side
-        if record.get("crop_pct") and side < 384:
-            # ConvNeXt enlarges by 1 / crop_pct and crops back to the stated size.
-            shape, side, crop = "short_side", int(side / record["crop_pct"]), side
+        if record.get("crop_pct"):
+            # ConvNeXt enlarges by 1 / crop_pct and crops back to the stated size; large pictures it stretches.
+            shape, side, crop = (
+                ("short_side", int(side / record["crop_pct"]), side) if side < 384 else ("square", side, side)
+            )
         scale = float(record.get("rescale_factor", 1 / 255)) if record.get("do_rescale", True) else 1.0
         normalise = record.get("do_normalize", True)
         return cls(
@@ -130,6 +138,14 @@ def _triple(values: Any) -> tuple[float, float, float]:
     except (TypeError, ValueError) as error:
         raise EncoderLoadError(f"image preprocessing: {values!r} is not one number for each of RGB") from error
     return red, green, blue
+
+
+def _means_shortest_edge(record: Mapping[str, Any]) -> bool:
+    """What one number as `size` says, which each of transformers' processors takes in its own way."""
+    name = str(record.get("image_processor_type") or record.get("feature_extractor_type") or "")
+    if not name:
+        return bool(record.get("do_center_crop"))
+    return name.removesuffix("Fast").removesuffix("ImageProcessor").removesuffix("FeatureExtractor") in SHORTEST_EDGE
 
 
 def _side(size: Any, fallback: int | None) -> tuple[str, int]:

@@ -98,7 +98,7 @@ class Sandbox:
         root = str(Path(__file__).parents[2])
         # The process decodes foreign files: it is told nothing that it does not need.
         variables = {name: value for name, value in os.environ.items() if name in ("LD_LIBRARY_PATH", "SYSTEMROOT")}
-        variables |= {"PYTHONPATH": root, **dict.fromkeys(THREAD_VARIABLES, "1")}
+        variables |= {"PYTHONPATH": root, "PYTHONSAFEPATH": "1", **dict.fromkeys(THREAD_VARIABLES, "1")}
         try:
             process = subprocess.Popen(
                 [_python(), "-m", "encoders.media.child"],
@@ -106,6 +106,8 @@ class Sandbox:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=variables,
+                # Python 3.10 would look for modules in the working folder first, whatever lies there.
+                cwd=root,
             )
         except OSError as error:
             raise EncoderLoadError(f"{_python()}: a decoding process cannot be started ({error.strerror})") from error

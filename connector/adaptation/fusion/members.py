@@ -86,7 +86,7 @@ def member_vectors(
         reasons = "; ".join(f"{reason} ({rows} rows)" for reason, rows in found.skipped.most_common(3))
         raise TrainingError(
             f"{spec.catalogue.path}: fewer than four items have several of {', '.join(spec.members)}"
-            + (f": {reasons}" if reasons else "")
+            + (f": {reasons}; mend them, and remove {kept} to have them read again" if reasons else "")
         )
     return found
 
@@ -132,7 +132,7 @@ def _key(spec: FusionSpec, catalogue: Catalogue, contracts: tuple[EncoderContrac
     return sha256_of_json(
         {
             "files": fingerprint(catalogue.files),
-            "catalogue": spec.catalogue.model_dump(exclude={"path", "media_root"}),
+            "catalogue": spec.catalogue.model_dump(exclude={"path"}),
             "columns": {name: member.columns for name, member in spec.members.items()},
             "contracts": [contract.hash for contract in contracts],
         }
@@ -170,7 +170,10 @@ def _make(
             for modality in opened:
                 made[modality].append(vectors[modality])
             present.append(there)
-            groups += [repr([str(cell(batch.columns[name], row)) for name in source.group]) for row in good]
+            for row in good:
+                held = [cell(batch.columns[name], row) for name in source.group]
+                # A row of no group is one of its own.
+                groups.append(f"alone {len(groups)}" if None in held else repr(list(map(str, held))))
             on_rows(len(batch))
     finally:
         media.close()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from connector.adaptation.losses import already_chosen, info_nce, same_meaning, sharing
+from connector.adaptation.losses import Scale, already_chosen, info_nce, same_meaning, sharing
+from connector.adaptation.metrics import retrieval_recall
 
 
 def test_value_by_hand() -> None:
@@ -68,3 +69,27 @@ def test_what_follows_one_past_and_is_in_another() -> None:
         [False, False, True, False],
         [True, False, False, True],
     ]
+
+
+@pytest.mark.parametrize(("temperature", "wanted", "bound"), [(0.0101, 50.0, 100.0), (0.99, 5.0, 1.0)])
+def test_a_temperature_that_reached_its_bound_comes_back(temperature: float, wanted: float, bound: float) -> None:
+    scale = Scale(temperature)
+    optimizer = torch.optim.AdamW(scale.parameters(), lr=0.01, weight_decay=0.0)
+
+    def train(steps: int, target: float) -> float:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            (scale().log() - math.log(target)).square().backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        return float(scale().detach())
+
+    assert train(30, bound**2 * (10 if bound > 1 else 0.001)) == pytest.approx(bound, rel=1e-5)
+    assert train(800, wanted) == pytest.approx(wanted, rel=0.05)
+
+
+def test_one_label_of_several_is_enough() -> None:
+    vectors = torch.eye(3)
+    groups, words = torch.tensor([[0, 7], [1, 7], [2, 9]]), torch.tensor([[9, 7], [9, 7], [2, 5]])
+    assert retrieval_recall(vectors, vectors, groups, words, 1) == 1.0
+    assert retrieval_recall(vectors, vectors, groups[:, :1], words[:, :1], 1) == pytest.approx(1 / 3)
+    assert retrieval_recall(vectors, vectors, groups[:, 1], words[:, 1], 1) == pytest.approx(2 / 3)

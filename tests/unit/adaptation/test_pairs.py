@@ -43,6 +43,19 @@ def test_rows_words_and_groups(tmp_path: Path) -> None:
     assert sum(counted) == 5
 
 
+def test_rows_without_a_group_and_groups_of_other_columns(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.parquet", image=[b"\1"] * 4, name=["a", "b", "b", "c"], kind=[None, None, None, "1"])
+    second = write(tmp_path / "b.parquet", image=[b"\1"] * 2, name=["d", "c"], size=["1", None])
+    sources = (
+        PairSource(path=first, text=("{name}",), group=("kind",)),
+        PairSource(path=second, text=("{name}",), group=("size",)),
+    )
+    pairs = read_pairs(sources, decode, (2, 2, 3), tmp_path / "cache")
+    a, b, again, kind_1, size_1, c = pairs.groups
+    assert b == again
+    assert len({a, b, kind_1, size_1, c}) == 5
+
+
 def test_pictures_over_several_batches(tmp_path: Path) -> None:
     count = 700
     path = write(tmp_path / "a.parquet", image=[bytes([i % 251 + 1]) for i in range(count)], name=["n"] * count)

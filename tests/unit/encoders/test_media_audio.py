@@ -140,6 +140,17 @@ def test_cut_files_are_refused(kind: str, share: float) -> None:
         decode_sound(content[: int(len(content) * share)], LIMITS, rate=16_000, seconds=5)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8, 1.0])
+def test_the_sound_of_a_cut_matroska_is_refused(share: float) -> None:
+    content = film("mkv", frames=12, sound=wave(seconds=8.0)[:, 0])
+    part = content[: int(len(content) * share)]
+    if share == 1.0:
+        assert len(decode_sound(part, LIMITS, rate=16_000, seconds=10)) / 16_000 == pytest.approx(8.0, abs=0.2)
+    else:
+        with pytest.raises(InvalidInputError, match=r"ends early \(.* of 8\.1 seconds"):
+            decode_sound(part, LIMITS, rate=16_000, seconds=10)
+
+
 @pytest.mark.parametrize("kind", ["mp3", "opus", "vorbis"])
 def test_of_a_cut_stream_what_is_there_is_heard_or_it_is_refused(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
     content = sound(kind, seconds=2.0)

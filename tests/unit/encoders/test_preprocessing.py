@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import transformers
+from PIL import Image
 
 from encoders import EncoderLoadError
+from encoders.media.image import fit
 from encoders.media.preprocessing import ImagePreprocessing
 from encoders.media.text import TextPreprocessing
 from tests.unit.encoders import tiny_models
@@ -19,23 +24,58 @@ CLIP = {
     "size": {"shortest_edge": 224},
 }
 
+# Not square, and not the same anywhere.
+PICTURE = Image.fromarray(
+    np.stack([np.mgrid[0:90, 0:200][0], np.mgrid[0:90, 0:200][1], np.mgrid[0:90, 0:200].sum(axis=0) // 2], 2).astype(
+        np.uint8
+    )
+)
+
 
 @pytest.mark.parametrize(
     ("record", "resize", "resize_to", "image_size"),
     [
         (CLIP, "short_side", 224, 224),
         ({**CLIP, "size": {"shortest_edge": 256}}, "short_side", 256, 224),
-        ({**CLIP, "size": 224, "crop_size": 224}, "square", 224, 224),
+        ({**CLIP, "size": 224, "crop_size": 224}, "short_side", 224, 224),
+        ({"size": 224, "feature_extractor_type": "ViTFeatureExtractor"}, "square", 224, 224),
+        ({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, "square", 384, 384),
         ({"size": {"height": 384, "width": 384}}, "square", 384, 384),
         ({"image_processor": CLIP}, "short_side", 224, 224),
         ({"size": {"shortest_edge": 224}, "crop_pct": 0.875}, "short_side", 256, 224),
         ({}, "square", 96, 96),
     ],
-    ids=["clip", "dinov2", "old-form", "vit", "nested", "convnext", "bare"],
+    ids=["clip", "dinov2", "old-form", "old-vit", "large-convnext", "vit", "nested", "convnext", "bare"],
 )
 def test_processor_records_are_read(record: dict[str, object], resize: str, resize_to: int, image_size: int) -> None:
     found = ImagePreprocessing.from_processor(record, 96 if not record else None)
     assert (found.resize, found.resize_to, found.image_size) == (resize, resize_to, image_size)
+
+
+SHORT_SIDE, SQUARE = ["CLIP", "VideoMAE", "ConvNext", "MobileNetV1", "MobileNetV2", "Bit"], ["ViT", "DeiT", "Beit"]
+EDGE, BOTH = {"shortest_edge": 64}, {"height": 64, "width": 64}
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        *((name, size) for name in SHORT_SIDE for size in (64, 384, EDGE)),
+        *((name, size) for name in SQUARE for size in (64, 384, BOTH)),
+        ("CLIP", BOTH),
+        ("Siglip", BOTH),
+    ],
+)
+def test_pictures_are_what_transformers_makes_of_them(name: str, size: Any) -> None:
+    kind = f"{name}ImageProcessor"
+    theirs = getattr(transformers, kind).from_dict({"size": size, "crop_size": 56, "resample": 2})
+    wanted = np.asarray(theirs([PICTURE], return_tensors="np")["pixel_values"])[0]
+    record = {**theirs.to_dict(), "size": size, "crop_size": 56, "image_processor_type": kind}
+    ours = ImagePreprocessing.from_processor(record)
+    found = np.asarray(fit(PICTURE, ours), np.float32) * ours.scale
+    found = ((found - np.array(ours.mean)) / np.array(ours.std)).transpose(2, 0, 1)
+    wanted = wanted[0] if wanted.ndim == 4 else wanted
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).mean() < 0.02
 
 
 @pytest.mark.parametrize("resize", ["square", "short_side"])

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -210,3 +211,12 @@ def test_the_environment_of_the_decoder_holds_no_secrets(sandbox: Sandbox, monke
     sandbox.decode(SHORT)
     (pid,) = children() - before
     assert "AWS_SECRET_ACCESS_KEY" not in psutil.Process(pid).environ()
+
+
+def test_modules_in_the_working_folder_are_not_taken_for_python_s_own(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("json", "signal", "av", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')\n")
+    monkeypatch.chdir(tmp_path)
+    sandbox.decode(SHORT)
