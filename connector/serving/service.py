@@ -30,6 +30,8 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 15.0
 PROBE_EVERY_S = 0.1
 PORT_TAKEN = ("already in use", "failed to bind", "address in use")
+# What Triton's Python backend says when a worker and it miss each other at their shared memory, on a busy machine.
+MISSED = ("boost::interprocess::lock_exception",)
 TELLING = (
     "failed to load",
     "invalid argument",
@@ -174,12 +176,15 @@ class SupervisedService:
     def _on_exit(self, code: int) -> None:
         pid = self._process.pid if self._process else 0
         self._clear(pid)
-        if not self._was_ready and self._attempts < PORT_ATTEMPTS and first_match(self._output(), *PORT_TAKEN):
-            self._attempts += 1
-            self._note("a port was taken meanwhile; choosing others")
-            self._ports = dict.fromkeys(self._ports, 0)
-            self.start()
-            return
+        if not self._was_ready and self._attempts < PORT_ATTEMPTS:
+            output = list(self._output())
+            taken = first_match(output, *PORT_TAKEN)
+            if taken or first_match(output, *MISSED):
+                self._attempts += 1
+                self._note("a port was taken meanwhile; choosing others" if taken else "it crashed; starting again")
+                self._ports = dict.fromkeys(self._ports, 0) if taken else self._ports
+                self.start()
+                return
         self._gone(f"ended with {_outcome(code)}{self._because()}")
 
     def _on_dead_worker(self) -> None:
