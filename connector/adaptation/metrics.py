@@ -18,7 +18,7 @@ def retrieval_recall(
     if not len(queries) or not len(candidates):
         return 0.0
     found = 0
-    asked, there = query_groups.view(len(queries), -1), candidate_groups.view(len(candidates), -1)
+    asked, there = query_groups.reshape(len(queries), -1), candidate_groups.reshape(len(candidates), -1)
     for start in range(0, len(queries), 512):
         scores = queries[start : start + 512] @ candidates.T
         best = scores.topk(min(k, len(candidates)), dim=1).indices
