@@ -174,3 +174,15 @@ def standard(seen: Vectors, vectors: Vectors) -> Vectors:
 def _top(scores: Vectors, labels: NDArray[np.str_], truth: NDArray[np.str_], k: int) -> NDArray[np.float64]:
     best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return (labels[best] == truth[:, None]).any(axis=1).astype(np.float64)
+
+
+def remembering(encode: Encode) -> Encode:
+    """Each set of pictures is encoded once."""
+    known: dict[int, Vectors] = {}
+
+    def remembered(pictures: list[bytes]) -> Vectors:
+        if id(pictures) not in known:
+            known[id(pictures)] = encode(pictures)
+        return known[id(pictures)]
+
+    return remembered

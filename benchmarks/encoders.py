@@ -56,7 +56,8 @@ def run() -> tuple[list[Figure], dict[str, Any]]:
                         figures += _figures(name, here, served, others[name], inputs[name])
             finally:
                 client.close()
-    return figures, {**COUNT, **origins, "rounds": ROUNDS}
+    networks = "small ViT, AST and VideoMAE with random weights"
+    return figures, {"networks": networks, **COUNT, **origins, "rounds": ROUNDS}
 
 
 def _figures(name: str, here: Encoder, served: Encoder, other: Call, items: Sequence[Any]) -> list[Figure]:

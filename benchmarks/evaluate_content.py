@@ -26,6 +26,7 @@ from benchmarks.content import (
     WORDS_1,
     Encode,
     Hits,
+    remembering,
     shelf,
     shelf_hits,
     wardrobe,
@@ -67,13 +68,13 @@ def evaluate(folder: Path, data: Path) -> dict[str, Hits]:
     clothes = wardrobe(data)
 
     def ask(encode: Encode, *, speaks: bool, shuffle: int | None = None) -> Hits:
-        remembered = _remembering(encode)
+        remembered = remembering(encode)
         return shelf_hits(held, remembered, speaks=speaks, shuffle=shuffle) | wardrobe_hits(
             clothes, remembered, shuffle=shuffle
         )
 
     with encoders.load(folder, name="image", modality="image") as image:
-        ours = _remembering(image.encode)
+        ours = remembering(image.encode)
         found = {OURS: ask(ours, speaks=True)}
         found[DEALT] = _mean([ask(ours, speaks=True, shuffle=seed) for seed in SEEDS])
         dimension = image.contract.dimension
@@ -150,18 +151,6 @@ def _untrained(folder: Path, seed: int, ask: Callable[..., Hits]) -> Hits:
 def _random(dimension: int, seed: int) -> Encode:
     calls = iter(range(1000))
     return lambda pictures: random_vectors(len(pictures), dimension, 1000 * seed + next(calls))
-
-
-def _remembering(encode: Encode) -> Encode:
-    """Each set of pictures is encoded once."""
-    known: dict[int, Any] = {}
-
-    def remembered(pictures: list[bytes]) -> Any:
-        if id(pictures) not in known:
-            known[id(pictures)] = encode(pictures)
-        return known[id(pictures)]
-
-    return remembered
 
 
 def _mean(runs: list[Hits]) -> Hits:

@@ -1,8 +1,10 @@
 """`python -m benchmarks.evaluate_pictures`: the two jobs over pictures alone, on photographs without labels or words.
 
 Both learn from the shop photos of the train split and the clothes of other owners, without being told what they show,
-by three seeds; then the shop photos of the validation split and the clothes of owners held out are asked about. Writes
-benchmarks/results/pictures.json. Needs the real data; MobileNet's rows need `ai-edge-litert`.
+by three seeds; then the shop photos of the validation split and the clothes of owners held out are asked about. `views`
+changes the colours of its pictures too, as it does by default. Controls are the same vectors dealt to other photos,
+networks before training, and random vectors. Writes benchmarks/results/pictures.json. Needs the real data; MobileNet's
+rows need `ai-edge-litert`.
 """
 
 from __future__ import annotations
@@ -23,8 +25,21 @@ import encoders
 from benchmarks import mobilenet
 from benchmarks.__main__ import table
 from benchmarks.clothes import clothes, held_owners
-from benchmarks.content import NEAREST, PROBE, SAME_1, SAME_10, Encode, Hits, shelf, shelf_hits, wardrobe, wardrobe_hits
+from benchmarks.content import (
+    NEAREST,
+    PROBE,
+    SAME_1,
+    SAME_10,
+    Encode,
+    Hits,
+    remembering,
+    shelf,
+    shelf_hits,
+    wardrobe,
+    wardrobe_hits,
+)
 from benchmarks.data import real_data
+from benchmarks.evaluate_content import DEALT
 from benchmarks.harness import Figure, write_results
 from benchmarks.seeds import with_interval
 from connector.adaptation import pretrain
@@ -65,15 +80,15 @@ def evaluate(work: Path, data: Path, seeds: list[int], steps: int) -> tuple[dict
     worn = wardrobe(data)
     pictures = unlabelled(data, work / "pictures.parquet")
 
-    def ask(encode: Encode) -> Hits:
-        hits = shelf_hits(held, encode, speaks=False) | wardrobe_hits(worn, encode)
+    def ask(encode: Encode, shuffle: int | None = None) -> Hits:
+        hits = shelf_hits(held, encode, speaks=False, shuffle=shuffle) | wardrobe_hits(worn, encode, shuffle=shuffle)
         return {question: hits[question] for question in QUESTIONS}
 
     found: dict[str, list[Hits]] = {}
     notes: dict[str, Any] = {"pictures": pictures, "seeds": ", ".join(map(str, seeds)), "hardware": "CPU"}
     for job, settings in JOBS.items():
-        untrained = f"{job}, untrained"
-        found[job], found[untrained] = [], []
+        untrained, dealt = f"{job}, untrained", f"{job}, {DEALT}"
+        found[job], found[untrained], found[dealt] = [], [], []
         for seed in seeds:
             for name, length, rate in ((job, steps, settings["learning_rate"]), (untrained, SETTLED, 1e-12)):
                 values = {
@@ -87,10 +102,15 @@ def evaluate(work: Path, data: Path, seeds: list[int], steps: int) -> tuple[dict
                     "seed": seed,
                     "weights": "float32",
                 }
-                report: Any = pretrain(parse_spec(values), show=False)
+                spec: Any = parse_spec(values)
+                report: Any = pretrain(spec, show=False)
                 with encoders.load(report.folder, name="pictures", modality="image") as encoder:
-                    found[name].append(ask(encoder.encode))
+                    encode = remembering(encoder.encode)
+                    found[name].append(ask(encode))
+                    if name == job:
+                        found[dealt].append(ask(encode, seed))
                 if name == job:
+                    notes[f"{job}, augmentation"] = ", ".join(f"{k} {v}" for k, v in spec.augmentation if v)
                     notes[f"{job}, seed {seed}"] = f"{steps} steps in {report.seconds:.0f} s, {report.best_step} kept"
     found[PIXELS] = [ask(pixels)]
     reason = mobilenet.missing(data)
@@ -134,7 +154,7 @@ def rows(found: dict[str, list[Hits]]) -> Iterator[Figure]:
                 shares = [float(run[question].mean()) for run in runs]
                 spread = Interval(float(np.median(shares)), min(shares), max(shares))
                 yield with_interval(f"{question}: {name}, lowest and highest seed", spread)
-                for other in (f"{name}, untrained", PIXELS):
+                for other in (f"{name}, untrained", f"{name}, {DEALT}", PIXELS):
                     gain = difference(middle, np.mean([run[question] for run in found[other]], axis=0))
                     yield with_interval(f"{question}: {name} beyond {other}, paired", gain)
 

@@ -1,7 +1,7 @@
 """`make pretrain-defaults`: train the shipped image and audio encoders again, measure and install them.
 
-Without the real data ($CONNECTOR_DATA) it trains on drawings and made sounds alone, and says so in the cards. The
-default video encoder is the image encoder over frames, and follows it.
+Without the real data ($CONNECTOR_DATA) it trains on drawings and made sounds alone, says so in the cards, and installs
+nothing: what is shipped is better. The default video encoder is the image encoder over frames, and follows it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def main() -> None:
             tower = image(options.work, data, resume=options.resume, seed=options.seed)
         else:
             tower = audio(options.work, data, resume=options.resume)
-        if not options.no_install:
+        if data is None:
+            print(f"{tower}: not installed; encoders/weights holds what was trained on the real data")
+        elif not options.no_install:
             install(tower, name)
 
 

@@ -36,11 +36,11 @@ def run() -> tuple[list[Figure], dict[str, Any]]:
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         rates: dict[str, list[float]] = {name: [] for name in ("job", "bare", "pictures", "bare pictures")}
-        interactions, pairs = _interactions(Path(folder)), _pairs(Path(folder))
+        chosen, captioned = interactions(Path(folder)), pairs(Path(folder))
         for number in range(ROUNDS):
-            rates["job"].append(_next_item(interactions, Path(folder) / f"next{number}"))
+            rates["job"].append(_next_item(chosen, Path(folder) / f"next{number}"))
             rates["bare"].append(_bare_next_item())
-            rates["pictures"].append(_contrastive(pairs, Path(folder) / f"pictures{number}"))
+            rates["pictures"].append(_contrastive(captioned, Path(folder) / f"pictures{number}"))
             rates["bare pictures"].append(_bare_contrastive())
         others = list(training_jobs.rates(Path(folder), ITEMS))
     median = {name: statistics.median(values) for name, values in rates.items()}
@@ -124,7 +124,8 @@ def _bare_contrastive() -> float:
     return training_jobs.bare_rate(tower, lambda _: loss(), STEPS)
 
 
-def _interactions(folder: Path) -> Path:
+def interactions(folder: Path) -> Path:
+    """Write `interactions.parquet`: histories of random items `i0` …"""
     generator = np.random.default_rng(0)
     table = pa.table(
         {
@@ -138,7 +139,8 @@ def _interactions(folder: Path) -> Path:
     return path
 
 
-def _pairs(folder: Path) -> Path:
+def pairs(folder: Path) -> Path:
+    """Write `pairs.parquet`: pictures of noise, and a name for each."""
     generator = np.random.default_rng(0)
     pictures = []
     for _ in range(PICTURES):

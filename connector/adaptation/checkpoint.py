@@ -25,7 +25,7 @@ class Progress:
     """How far a job has come.
 
     Attributes:
-        spec_hash: of the spec it was started with.
+        spec_hash, inputs: of the spec it was started with, see `identity.identity_of`.
         step: steps done.
         seconds: spent training, over all runs.
         best, best_step: best value of the validation metric so far, None before the first that is a finite number, and
@@ -46,6 +46,7 @@ class Progress:
     metrics: dict[str, float] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     changes: list[str] = field(default_factory=list)
+    inputs: dict[str, str] = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> Path:

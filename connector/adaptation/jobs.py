@@ -63,7 +63,7 @@ def pretrain(spec: JobSpec, *, resume: bool = False, until: int | None = None, s
 
     Raises:
         TrainingError: nothing to learn from, a device that is not there, or a loss that is not finite.
-        ConfigurationError: `resume` finds a checkpoint of another spec.
+        ConfigurationError: `resume` finds a checkpoint of another spec, or of other data.
     """
     module, _, function = RUNNERS[spec.job].partition(":")
     run: Any = getattr(import_module(f"connector.adaptation.{module}"), function)

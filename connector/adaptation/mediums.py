@@ -101,7 +101,7 @@ class PictureMedium:
         return (self.scaled(changed).contiguous(memory_format=torch.channels_last),)
 
     def changed(self, pictures: Tensor, generator: torch.Generator | None) -> Tensor:
-        """uint8 [n, channels, side, side] → float32 [n, channels, H, W] in [0, 1]; all channels are changed alike."""
+        """uint8 [n, channels, side, side] → float32 [n, channels, H, W] in [0, 1]; all frames are changed alike."""
         real = pictures.float().div_(255)
         if generator is not None:
             return augment(real, self._side, self._how, generator)

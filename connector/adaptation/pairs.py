@@ -1,25 +1,22 @@
-"""Pictures or sounds with words, out of Parquet: decoded, rendered, numbered; rows that cannot be used are counted."""
+"""Media with words, out of catalogues: decoded, rendered, numbered; rows that cannot be used are counted."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from connector.adaptation.media_rows import Decode, MediaRows, open_media
 from connector.adaptation.pictures import PictureFile, write_pictures
 from connector.adaptation.spec import PairSource, columns_of
 from connector.errors import TrainingError
-
-READ_ROWS = 256
-
-Decode = Callable[[Any], NDArray[Any]]
+from connector.ingest.batch import Batch
 
 
 @dataclass
@@ -54,7 +51,7 @@ def read_pairs(
     on_rows: Callable[[int], None] | None = None,
     dtype: type = np.uint8,
 ) -> PairSet:
-    """Read every source, `READ_ROWS` rows at a time.
+    """Read every source in bounded batches.
 
     Args:
         decode: file bytes → one row; raises ValueError for one that cannot be used.
@@ -62,21 +59,27 @@ def read_pairs(
         cache: folder that keeps the decoded rows.
 
     Raises:
-        TrainingError: a file or column that is not there, or not one usable pair.
+        TrainingError: a catalogue or column that is not there or cannot be read, or not one usable pair.
     """
     reader = _Reader(sources, decode, on_rows or (lambda _: None))
-    for source in sources:
-        if not Path(source.path).is_file():
-            raise TrainingError(f"{source.path}: no such file")
-    cache.mkdir(parents=True, exist_ok=True)
     path = cache / "pictures.arrow"
-    write_pictures(path, reader.batches(), shape, dtype)
+    with ExitStack() as stack:
+        # All before any is read: a wrong name in the last of them should not be found out after hours.
+        opened = [stack.enter_context(open_media(s, s.column, columns_beside(s), cache=cache)) for s in sources]
+        cache.mkdir(parents=True, exist_ok=True)
+        write_pictures(path, reader.batches(opened), shape, dtype)
     if not reader.groups:
         reasons = "; ".join(f"{reason} ({rows} rows)" for reason, rows in reader.skipped.most_common(3))
         what = " or ".join(sorted({source.what for source in sources}))
         raise TrainingError(f"not one usable pair of {what} and words: {reasons or 'the files hold no rows'}")
+    pictures = PictureFile(path, shape, dtype)
+    if len(pictures) != len(reader.groups):
+        raise TrainingError(
+            f"{path}: another process read {len(pictures)} usable pairs, this one {len(reader.groups)}; fetch the "
+            "media before the job, and name their folder as media_root"
+        )
     return PairSet(
-        pictures=PictureFile(path, shape, dtype),
+        pictures=pictures,
         texts=list(reader.texts),
         text_ids=reader.text_ids,
         groups=np.asarray(reader.groups, np.int64),
@@ -95,28 +98,35 @@ class _Reader:
         self.skipped: Counter[str] = Counter()
         self._group_numbers: dict[tuple[Any, ...], int] = {}
 
-    def batches(self) -> Iterator[NDArray[Any]]:
-        for index, source in enumerate(self._sources):
-            for batch in _rows_of(source):
-                pictures = [p for p in (self._add(index, source, row) for row in batch) if p is not None]
-                self._on_rows(len(batch))
+    def batches(self, opened: list[MediaRows]) -> Iterator[NDArray[Any]]:
+        for index, media in enumerate(opened):
+            for batch in media.batches():
+                pictures = list(self._usable(index, media, batch))
+                self._on_rows(len(batch) + len(batch.broken))
                 if pictures:
                     yield np.stack(pictures)
 
-    def _add(self, index: int, source: PairSource, row: dict[str, Any]) -> NDArray[Any] | None:
-        words = _render(source, row)
-        if not words:
-            self.skipped["no words"] += 1
-            return None
-        try:
-            picture = self._decode(row[source.column])
-        except ValueError as error:
-            self.skipped[f"{source.what}: {error}"[:160]] += 1
-            return None
-        self.rows[index].append(len(self.groups))
-        self.text_ids.append(np.asarray([self.texts.setdefault(text, len(self.texts)) for text in words], np.int64))
-        self.groups.append(self._group_numbers.setdefault(_meaning(source, row, words[0]), len(self._group_numbers)))
-        return picture
+    def _usable(self, index: int, media: MediaRows, batch: Batch) -> Iterator[NDArray[Any]]:
+        source, rows = self._sources[index], media.cells(batch)
+        self.skipped.update(f"row: {reason}"[:160] for reason in batch.broken.values())
+        words = {row: rendered for row, cells in enumerate(rows) if (rendered := _render(source, cells))}
+        self.skipped.update({"no words": len(rows) - len(words)} if len(words) < len(rows) else {})
+        # A file is not fetched for a row that has no words.
+        for row, picture in media.decoded(batch, list(words), self._decode):
+            if isinstance(picture, str):
+                self.skipped[f"{source.what}: {picture}"[:160]] += 1
+                continue
+            self.rows[index].append(len(self.groups))
+            texts = [self.texts.setdefault(text, len(self.texts)) for text in words[row]]
+            self.text_ids.append(np.asarray(texts, np.int64))
+            meaning = _meaning(source, rows[row], words[row][0])
+            self.groups.append(self._group_numbers.setdefault(meaning, len(self._group_numbers)))
+            yield picture
+
+
+def columns_beside(source: PairSource) -> list[str]:
+    """The columns that a source needs beside that of its media."""
+    return [*source.group, *(name for template in source.text for name in columns_of(template))]
 
 
 def _meaning(source: PairSource, row: dict[str, Any], first_words: str) -> tuple[Any, ...]:
@@ -131,22 +141,17 @@ def _render(source: PairSource, row: dict[str, Any]) -> list[str]:
     """The row's words by each template whose columns are all filled."""
     rendered: list[str] = []
     for template in source.text:
-        values = {name: row[name] for name in columns_of(template)}
-        if all(value is not None and str(value).strip() for value in values.values()):
+        values = {name: _worded(row[name]) for name in columns_of(template)}
+        if all(value.strip() for value in values.values()):
             rendered.append(" ".join(template.format(**values).split()))
     return rendered
 
 
-def _rows_of(source: PairSource) -> Iterator[list[dict[str, Any]]]:
-    names = [source.column, *source.group, *(name for template in source.text for name in columns_of(template))]
+def _worded(value: Any) -> str:
+    """A cell in words: none where it is empty, or bytes that are no text."""
+    if not isinstance(value, bytes):
+        return "" if value is None else str(value)
     try:
-        with pq.ParquetFile(source.path) as file:
-            missing = [name for name in dict.fromkeys(names) if name not in file.schema_arrow.names]
-            if missing:
-                raise TrainingError(
-                    f"{source.path}: no column {missing[0]!r}; it has {', '.join(file.schema_arrow.names)}"
-                )
-            for batch in file.iter_batches(READ_ROWS, columns=list(dict.fromkeys(names))):
-                yield batch.to_pylist()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise TrainingError(f"{source.path}: not readable as Parquet ({' '.join(str(error).split())[:160]})") from error
+        return value.decode()
+    except UnicodeDecodeError:
+        return ""

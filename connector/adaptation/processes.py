@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -55,7 +57,11 @@ class Processes:
         self.main = bool(state.is_main_process)
 
     def average_gradients(self, module: nn.Module) -> None:
-        """Replace every gradient by its mean over the processes."""
+        """Replace every gradient by its mean over the processes.
+
+        Raises:
+            TrainingError: one of them ended before.
+        """
         if self.count == 1:
             return
         from accelerate.utils import reduce
@@ -65,7 +71,9 @@ class Processes:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         # One message for all of them: small ones cost as much as large ones.
-        flat = reduce(torch.cat([p.grad.flatten() for p in learned if p.grad is not None]), reduction="mean")
+        own = torch.cat([p.grad.flatten() for p in learned if p.grad is not None])
+        with self._together("the gradients were averaged"):
+            flat = reduce(own, reduction="mean")
         start = 0
         for parameter in learned:
             grad = flat[start : start + parameter.numel()].view_as(parameter)
@@ -73,22 +81,33 @@ class Processes:
             start += parameter.numel()
 
     def mean(self, value: Tensor) -> Tensor:
-        """Mean of a scalar over the processes."""
+        """Mean of a scalar over the processes.
+
+        Raises:
+            TrainingError: one of them ended before.
+        """
         if self.count == 1:
             return value
         from accelerate.utils import reduce
 
-        mean: Tensor = reduce(value.detach().clone(), reduction="mean")
+        own = value.detach().clone()
+        with self._together("the loss was averaged"):
+            mean: Tensor = reduce(own, reduction="mean")
         return mean
 
     def agree(self, value: Value) -> Value:
-        """The main process's value, so that all decide alike."""
+        """The main process's value, so that all decide alike.
+
+        Raises:
+            TrainingError: one of them ended before.
+        """
         if self.count == 1:
             return value
         from accelerate.utils import broadcast_object_list
 
         held = [value]
-        broadcast_object_list(held)
+        with self._together("the main process told its figures"):
+            broadcast_object_list(held)
         return held[0]
 
     def wait(self) -> None:
@@ -99,10 +118,23 @@ class Processes:
         """
         if self.count == 1:
             return
-        try:
+        with self._together("all waited for each other"):
             self._state.wait_for_everyone()
+
+    @contextmanager
+    def _together(self, when: str) -> Iterator[None]:
+        """Say in one line that a message to the other processes failed.
+
+        Args:
+            when: what it was for.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             # What torch says here is of sockets; the process that ended has said why.
             raise TrainingError(
-                f"process {self.index}: another process of this job ended before its end; see what that one said"
+                f"process {self.index} of {self.count}: another process of this job ended while {when}, or cannot be "
+                "reached; see what that one said, then go on from the last checkpoint by resume"
             ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,14 +74,6 @@ class RunSpec(Record):
         if sum(value is not None for value in (self.steps, self.epochs, self.minutes)) != 1:
             raise ValueError("give exactly one of steps, epochs and minutes")
         return self
-
-    @property
-    def hash(self) -> str:
-        """Of what a resumed job must share with the one it goes on from.
-
-        That is everything but `out`, which may be moved, and the `CHANGEABLE` fields.
-        """
-        return hashlib.sha256(self.model_dump_json(exclude={"out", *CHANGEABLE}).encode()).hexdigest()
 
     @property
     def changeable(self) -> dict[str, Any]:

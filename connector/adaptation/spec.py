@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from connector.adaptation.media_spec import MediaCatalogue
 from connector.adaptation.run_spec import Record, RunSpec, located_encoder
 from connector.adaptation.sound_spec import NewAudioTower
 from connector.errors import ConfigurationError
@@ -22,12 +23,12 @@ MEDIUMS: tuple[Trained, ...] = ("image", "audio", "video")
 TEXT_SUFFIX = "_text"
 
 
-class PairSource(Record):
-    """One Parquet file of pictures, of sounds or of films, with words.
+class PairSource(MediaCatalogue):
+    """One catalogue of pictures, of sounds or of films, with words.
 
     Attributes:
-        path: the file; relative paths count from the spec's folder.
-        image, audio, video: column of encoded picture bytes, or of sounds or films where one of these is given.
+        image, audio, video: column of pictures, or of sounds or films where one of these is given: encoded bytes, paths
+            or URLs.
         text: templates over the columns, e.g. `a photo of a {label}`; one is drawn each time a row is used, the
             first is the one validated on.
         group: columns that say which rows show the same thing; rows of one group are never each other's negatives.
@@ -36,7 +37,6 @@ class PairSource(Record):
             row of a batch comes in some batches and not in others.
     """
 
-    path: str
     image: str = "image"
     audio: str | None = None
     video: str | None = None
@@ -56,7 +56,7 @@ class PairSource(Record):
 
     @property
     def column(self) -> str:
-        """The column of file bytes."""
+        """The column of the media."""
         return self.audio or self.video or self.image
 
     @model_validator(mode="after")
@@ -130,6 +130,9 @@ class Augmentation(Record):
         brightness, contrast: largest relative change.
         turn: largest rotation, degrees.
         erase: probability that a rectangle is greyed out.
+        saturation: largest relative change of the colours' strength.
+        hue: largest turn of the colours around the grey axis, degrees either way; what is light stays as light.
+        grey: probability that all colour is taken away.
     """
 
     crop: float = Field(0.75, gt=0, le=1)
@@ -138,6 +141,9 @@ class Augmentation(Record):
     contrast: float = Field(0.2, ge=0, lt=1)
     turn: float = Field(0.0, ge=0, le=180)
     erase: float = Field(0.0, ge=0, le=1)
+    saturation: float = Field(0.0, ge=0, le=1)
+    hue: float = Field(0.0, ge=0, le=180)
+    grey: float = Field(0.0, ge=0, le=1)
 
 
 class Refit(Record):
@@ -216,7 +222,7 @@ class ContrastiveSpec(RunSpec):
 
     def located(self, base: Path) -> ContrastiveSpec:
         """The same spec, its relative paths counted from `base`."""
-        pairs = tuple(source.model_copy(update={"path": str(base / source.path)}) for source in self.pairs)
+        pairs = tuple(source.located(base) for source in self.pairs)
         tower = self.tower.located(base) if isinstance(self.tower, PretrainedTower) else self.tower
         encoder = located_encoder(self.text_encoder, base)
         changes = {"pairs": pairs, "tower": tower, "text_encoder": encoder, "out": str(base / self.out)}

@@ -17,6 +17,7 @@ from connector.adaptation.best import BestStates
 from connector.adaptation.board import FOLDER as BOARD
 from connector.adaptation.board import Board
 from connector.adaptation.checkpoint import Progress, laid_out_like, load_checkpoint, save_checkpoint
+from connector.adaptation.identity import identity_of
 from connector.adaptation.processes import Processes
 from connector.adaptation.run_spec import CHANGEABLE, RunSpec
 from connector.errors import ConfigurationError, TrainingError
@@ -37,7 +38,8 @@ class Plan:
         steps: in all; None where `minutes` says when to stop.
         metric: name of the evaluation result that decides which state is best; higher is better, and what is not a
             finite number is never better.
-        settings: what a resumed job may be told anew, to be compared with the checkpoint's.
+        spec_hash, inputs: what a resumed job must share with its checkpoint, see `identity.identity_of`.
+        settings: what it may be told anew, to be compared with the checkpoint's.
     """
 
     spec_hash: str
@@ -52,12 +54,15 @@ class Plan:
     seed: int
     metric: str
     settings: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, spec: RunSpec, metric: str, steps: int | None) -> Plan:
+    def of(cls, spec: RunSpec, metric: str, steps: int | None, processes: int = 1) -> Plan:
         """The plan of a spec; `steps` where the job has worked out what its `epochs` come to."""
+        spec_hash, inputs = identity_of(spec)
         return cls(
-            spec_hash=spec.hash,
+            spec_hash=spec_hash,
+            inputs=inputs,
             steps=steps,
             minutes=spec.minutes,
             learning_rate=spec.learning_rate,
@@ -68,7 +73,7 @@ class Plan:
             patience=spec.patience,
             seed=spec.seed,
             metric=metric,
-            settings=spec.changeable,
+            settings={**spec.changeable, "processes": processes},
         )
 
 
@@ -87,7 +92,7 @@ class Trainer:
         evaluate: → metrics, `plan.metric` among them; the module is in evaluation mode.
         folder: of checkpoints and log.
         notice: told the progress and the rate in steps per second, after each step.
-        say: told in a line what was changed since the checkpoint.
+        say: told in a line what was changed since the checkpoint, or that there is none.
         rates: start of parameters' names → their learning rate as a share of the plan's.
     """
 
@@ -124,7 +129,7 @@ class Trainer:
         Raises:
             TrainingError: the loss is not finite; names the step and the last good checkpoint. Or no evaluation gave a
                 finite metric, so that no state is known to be the best.
-            ConfigurationError: the checkpoint was made under another spec.
+            ConfigurationError: the checkpoint was made under another spec, or from other data.
         """
         progress = self._start(resume)
         main = self._processes.main
@@ -144,6 +149,8 @@ class Trainer:
                     self._assess(progress)
                     self._log(progress)
                     board.figures(progress)
+                    # Patience may have come to its end.
+                    last = self._done(progress)
                 if main and (last or progress.step % self._plan.checkpoint_every == 0):
                     save_checkpoint(self._folder / CHECKPOINTS, self._module, self._optimizer, progress)
                     self._best.settle(_best_step(progress))
@@ -173,8 +180,10 @@ class Trainer:
         self._processes.wait()
         if found is None:
             if self._processes.main:
+                if resume and self._say:
+                    self._say(f"{checkpoints}: no checkpoint to go on from; the job starts afresh")
                 _remove(self._folder / name for name in (CHECKPOINTS, BEST, LOG, BOARD))
-            return Progress(self._plan.spec_hash, settings=self._plan.settings)
+            return Progress(self._plan.spec_hash, settings=self._plan.settings, inputs=self._plan.inputs)
         if self._processes.main:
             self._best.settle(_best_step(found))
         self._adopt_settings(found)
@@ -185,6 +194,12 @@ class Trainer:
             raise ConfigurationError(
                 f"{self._folder / CHECKPOINTS}: was made under another spec; name another out folder, or start afresh "
                 f"without resume (only out, {', '.join(CHANGEABLE)} may change)"
+            )
+        changed = [name for name, digest in self._plan.inputs.items() if found.inputs.get(name) != digest]
+        if changed:
+            raise ConfigurationError(
+                f"{self._folder / CHECKPOINTS}: was made from other data: {', '.join(changed)} does not hold what it "
+                "held then; give it back its content, or name another out folder, or start afresh without resume"
             )
 
     def _adopt_settings(self, progress: Progress) -> None:

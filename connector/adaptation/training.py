@@ -65,9 +65,10 @@ def train(
     Raises:
         TrainingError: the loss is not finite; names the step and the last good checkpoint. Or no evaluation gave a
             finite metric.
-        ConfigurationError: `resume` finds a checkpoint of another spec.
+        ConfigurationError: `resume` finds a checkpoint of another spec, or of other data.
     """
-    plan = Plan.of(spec, metric, planned_steps(spec, job.lap, Processes(job.device).count))
+    processes = Processes(job.device).count
+    plan = Plan.of(spec, metric, planned_steps(spec, job.lap, processes), processes)
     module: nn.Module = job.module
     with TrainingBar(spec.job, plan.steps, show=show) as bar:
         trainer = Trainer(module, job.loss_of, job.evaluate, plan, Path(spec.out), bar.notice, bar.say, rates)

@@ -55,6 +55,10 @@ def register(app: typer.Typer) -> None:
         source: Annotated[str, typer.Argument(help="text, image, audio, video, a Hugging Face id, or a folder.")],
         name: Annotated[str, typer.Option(help="Name of the encoder, and of the Triton model.")],
         version: Annotated[int, typer.Option(min=1, help="Version of the encoder.")] = 1,
+        modality: Annotated[
+            str | None,
+            typer.Option(help="Tower of a checkpoint that has two: text, image, audio or video (default: not text)."),
+        ] = None,
         int8: Annotated[
             str | None, typer.Option(help="8-bit weights, with their loss measured on this catalogue (--column).")
         ] = None,
@@ -72,9 +76,9 @@ def register(app: typer.Typer) -> None:
         with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as scratch:
             loss = None
             if int8 is not None:
-                loss = _export_int8(source, Path(scratch) / "int8", name, version, int8, column)
+                loss = _export_int8(source, Path(scratch) / "int8", name, version, modality, int8, column)
                 source = str(Path(scratch) / "int8")
-            contract = publish(folder, source, name=name, version=version)
+            contract = publish(folder, source, name=name, version=version, modality=modality)
             refresh_local_server(repository.path, note)
         place = folder / name / str(version)
         if as_json:
@@ -86,10 +90,12 @@ def register(app: typer.Typer) -> None:
                 typer.echo(str(loss))
 
 
-def _export_int8(source: str, folder: Path, name: str, version: int, catalogue: str, column: str) -> Int8Loss:
+def _export_int8(
+    source: str, folder: Path, name: str, version: int, modality: str | None, catalogue: str, column: str
+) -> Int8Loss:
     from connector.ingest.sample import read_sample
     from encoders import export_int8
     from encoders.source import resolve
 
-    sample = read_sample(catalogue, column, text=resolve(source).modality == "text")
-    return export_int8(source, folder, name=name, version=version, sample=sample)[1]
+    sample = read_sample(catalogue, column, text=resolve(source, modality).modality == "text")
+    return export_int8(source, folder, name=name, version=version, modality=modality, sample=sample)[1]

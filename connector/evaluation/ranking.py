@@ -45,7 +45,7 @@ class UserFigures:
 
 
 def evaluate(scorer: Scorer, split: Split, *, cuts: Sequence[int] = CUTS, exclude_seen: bool = True) -> UserFigures:
-    """Rank all items for every user with something held out.
+    """Rank all items for every user with something held out that can be found.
 
     recall@k is the share of the held-out items among the first k; ndcg@k has gain 1 for each of them and the best
     order possible as its ideal (Järvelin and Kekäläinen 2002); mrr is one over the rank of the first. Equal scores are
@@ -53,12 +53,15 @@ def evaluate(scorer: Scorer, split: Split, *, cuts: Sequence[int] = CUTS, exclud
 
     Args:
         scorer: users int64 [n] → scores float32 [n, items]; higher is better.
-        exclude_seen: leave out what is in the user's training history.
+        exclude_seen: leave out what is in the user's training history. Held-out items that are in it are not asked
+            for, nor are users who have no others.
 
     Raises:
-        CatalogueError: scores of another shape, or not numbers.
+        CatalogueError: scores of another shape, or not numbers; or nobody to ask.
     """
-    users = split.users
+    users = _askable(split) if exclude_seen else split.users
+    if not len(users):
+        raise CatalogueError("no user has an item held out that was not in the history before: nothing can be ranked")
     parts: dict[str, list[float]] = {f"{name}@{k}": [] for k in cuts for name in ("recall", "ndcg")}
     parts["mrr"] = []
     tops: list[NDArray[np.int64]] = []
@@ -79,12 +82,15 @@ def evaluate(scorer: Scorer, split: Split, *, cuts: Sequence[int] = CUTS, exclud
     return UserFigures(users, {name: np.asarray(values) for name, values in parts.items()}, np.concatenate(tops))
 
 
+def _askable(split: Split) -> NDArray[np.int64]:
+    """Users with something held out that is not in their training history."""
+    asked = [user for user in split.users if len(np.setdiff1d(split.held[user], split.train[user]))]
+    return np.asarray(asked, np.int64)
+
+
 def _ranks(order: NDArray[np.int64], held: NDArray[np.int64], seen: NDArray[np.int64] | None) -> NDArray[np.int64]:
     """Positions (from 0) of the distinct held-out items; those seen before cannot be found and are not asked for."""
-    wanted = np.unique(held)
-    if seen is not None:
-        fresh = np.setdiff1d(wanted, seen)
-        wanted = fresh if len(fresh) else wanted
+    wanted = np.unique(held) if seen is None else np.setdiff1d(held, seen)
     return np.flatnonzero(np.isin(order, wanted))
 
 

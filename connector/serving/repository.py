@@ -44,6 +44,7 @@ def publish(
     *,
     name: str,
     version: int = 1,
+    modality: str | None = None,
     max_batch: int = MAX_BATCH,
     instances: int = INSTANCES,
     threads: int | None = None,
@@ -56,6 +57,8 @@ def publish(
 
     Args:
         source: what `encoders.load` takes: a shipped default's name, a Hugging Face id, or a folder.
+        modality: which tower of a source that has two (CLIP, SigLIP, CLAP, X-CLIP), or `video` for films through an
+            image tower; default: as `encoders.load` takes the source.
         replace_other: put it in the place of another encoder of this name and version; for versions under development
             whose vectors nobody has stored.
 
@@ -63,14 +66,15 @@ def publish(
         The published contract.
 
     Raises:
-        ContractMismatchError: this name and version are taken by another encoder; names both.
-        EncoderLoadError: the source cannot be loaded.
+        ContractMismatchError: this name and version are taken by another encoder, or the name by encoders of another
+            modality; names both.
+        EncoderLoadError: the source cannot be loaded, or has no tower of that modality.
         ServingError: a name that cannot be a model's, or a repository that cannot be written.
     """
     require_name(name, version)
     folder = version_folder(repository, name, version)
     try:
-        contract = _publish_version(repository, source, folder, name, version, replace_other)
+        contract = _publish_version(repository, source, folder, name, version, modality, replace_other)
         _write_changed(folder / "model.py", _model_py(contract).encode())
         write_model_files(repository, name, max_batch=max_batch, instances=instances, threads=threads)
     except OSError as error:
@@ -186,15 +190,22 @@ def require_writable(repository: Path) -> None:
 
 
 def _publish_version(
-    repository: Path, source: str | Path, folder: Path, name: str, version: int, replace_other: bool
+    repository: Path,
+    source: str | Path,
+    folder: Path,
+    name: str,
+    version: int,
+    modality: str | None,
+    replace_other: bool,
 ) -> EncoderContract:
-    known = _known_contract(source, name, version)
+    known = _known_contract(source, name, version, modality)
     replacing = replace_other and known is not None and _holds_another(folder, known)
     if known is not None and not replacing and _is_there(repository, folder, known):
         return known
-    encoder = _exported(source, name, version)
+    encoder = _exported(source, name, version, modality)
     contract = encoder.contract
     require_graph(encoder.path, contract)
+    _require_modality(repository, contract)
     if contract.modality == "fused":
         _publish_members(repository, encoder)
     if replace_other and _holds_another(folder, contract):
@@ -215,6 +226,19 @@ def _publish_version(
             (staged / "model.py").write_text(_model_py(contract), encoding="utf-8")
             _move(staged, folder, lambda: _is_there(repository, folder, contract))
     return contract
+
+
+def _require_modality(repository: Path, contract: EncoderContract) -> None:
+    """Refuse a second modality under one name: versions of a model share its warm-up sample and its cache."""
+    for folder in sorted((repository / contract.name).glob("*")):
+        if not folder.name.isdecimal() or int(folder.name) == contract.version or not (folder / RECORD).is_file():
+            continue
+        other = read_contract(folder)
+        if other.modality != contract.modality:
+            raise ContractMismatchError(
+                f"{folder} holds {other.label}, which encodes {other.modality}, and {contract.label} encodes "
+                f"{contract.modality}; publish it under a name of its own"
+            )
 
 
 def _publish_members(repository: Path, encoder: EncoderFolder) -> None:
@@ -238,12 +262,12 @@ def _move(staged: Path, folder: Path, is_there: Callable[[], bool]) -> None:
             raise
 
 
-def _exported(source: str | Path, name: str, version: int) -> EncoderFolder:
+def _exported(source: str | Path, name: str, version: int, modality: str | None) -> EncoderFolder:
     """The encoder folder of a source under a name; one that has to be exported is kept in the user's cache folder."""
     from encoders.cache import exported
     from encoders.source import resolve
 
-    found = resolve(source)
+    found = resolve(source, modality)
     if is_encoder_folder(found.path):
         return EncoderFolder.open(found.path).under(name, version)
     kept = exported(found)
@@ -253,12 +277,12 @@ def _exported(source: str | Path, name: str, version: int) -> EncoderFolder:
     return replace(kept, contract=replace(kept.contract, name=name, version=version))
 
 
-def _known_contract(source: str | Path, name: str, version: int) -> EncoderContract | None:
+def _known_contract(source: str | Path, name: str, version: int, modality: str | None) -> EncoderContract | None:
     """Contract of a shipped default, which is known without loading anything."""
     from encoders import default_contract
     from encoders.source import DEFAULTS
 
-    if not isinstance(source, str) or source not in DEFAULTS:
+    if not isinstance(source, str) or source not in DEFAULTS or modality not in {None, source}:
         return None
     with suppress(EncoderLoadError):
         return default_contract(source).renamed(name, version)

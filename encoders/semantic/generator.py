@@ -60,12 +60,14 @@ class SemanticIdModel(nn.Module):
         return total
 
     @torch.no_grad()
-    def generate(self, items: Tensor, beams: int) -> tuple[Tensor, Tensor]:
+    def generate(self, items: Tensor, beams: int, without: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Beam search over the ids that exist.
 
         Args:
             items: histories, int64 [n, length], padded with 0 on the left.
             beams: ids kept at each level, and found in the end.
+            without: of each history, item numbers from 0 on that must not be found, int64 [n, any], padded with -1.
+                They take no room in the beam: a code that only leads to them is not followed.
 
         Returns:
             Item numbers from 0 on, int64 [n, beams], best first, -1 where there are fewer ids; log-probabilities
@@ -79,6 +81,10 @@ class SemanticIdModel(nn.Module):
         for level, size in enumerate(self.trie.sizes):
             children = self.trie.children[level].to(state.device)
             following = children[node.clamp(min=0)].masked_fill((node < 0).unsqueeze(-1), -1)
+            if without is not None:
+                closed = self._closed(level, without)
+                gone = closed.gather(1, following.clamp(min=0).flatten(1)).view_as(following)
+                following = following.masked_fill(gone, -1)
             chances = torch.log_softmax(self.depth[level](state), dim=-1).masked_fill(following < 0, -torch.inf)
             scores = (score.unsqueeze(-1) + chances).flatten(1)
             score, picked = scores.topk(min(beams, scores.shape[1]), dim=1)
@@ -87,6 +93,19 @@ class SemanticIdModel(nn.Module):
                 kept = (picked // size).unsqueeze(-1).expand(-1, -1, state.shape[-1])
                 state = state.gather(1, kept) + self.written[level](picked % size)
         return node.masked_fill(score == -torch.inf, -1), score
+
+    def _closed(self, level: int, without: Tensor) -> Tensor:
+        """Nodes that a level leads to and that lead to nothing but items of `without`, bool [n, nodes]."""
+        path = self.trie.paths[level].to(without.device)
+        held = torch.zeros(len(without), len(path) + 1, dtype=torch.bool, device=without.device)
+        # Padding falls on a column of its own, and an item that is there twice counts once.
+        held.scatter_(1, torch.where(without < 0, len(path), without), True)
+        if level == len(self.trie.sizes) - 1:
+            return held[:, :-1]
+        nodes = int(path.max()) + 1
+        taken = torch.zeros(len(without), nodes, dtype=torch.int64, device=without.device)
+        taken.scatter_add_(1, path.expand(len(without), -1), held[:, :-1].long())
+        return taken == torch.bincount(path, minlength=nodes)
 
 
 def _head(shape: Shape, size: int) -> nn.Sequential:

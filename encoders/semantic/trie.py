@@ -18,6 +18,8 @@ class IdTrie:
 
     Attributes:
         sizes: how many codes each level has.
+        children: of each level, int64 [nodes, codes]: node of the next level, or item, -1 where no id goes on that way.
+        paths: of each level, int64 [items]: the node (at last the item) that the item's id leads to.
 
     Raises:
         EncoderLoadError: no ids, a negative code, or one id twice.
@@ -30,8 +32,8 @@ class IdTrie:
             raise EncoderLoadError("two items have one semantic id; tell them apart by a further code")
         self.ids = ids
         self.sizes = tuple(int(size) for size in ids.max(axis=0) + 1)
-        # children[level][node, code] → node of the next level, -1 where no id goes on that way; leaves are items.
         self.children: list[Tensor] = []
+        self.paths: list[Tensor] = []
         nodes = np.zeros(len(ids), np.int64)
         for level, size in enumerate(self.sizes):
             last = level == len(self.sizes) - 1
@@ -43,6 +45,7 @@ class IdTrie:
             else:
                 table[found] = np.arange(len(found))
                 nodes = numbers.astype(np.int64)
+            self.paths.append(torch.from_numpy(np.arange(len(ids)) if last else nodes))
             self.children.append(torch.from_numpy(table.reshape(-1, size)))
 
 

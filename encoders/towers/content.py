@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoders.content_encoder import encoder_record, recorded_encoder
 from encoders.content_table import CONTENT, content_file, read_content_table
+from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError
 from encoders.files import new_folder, write_bytes
 from encoders.sequence import ITEMS, read_items
@@ -40,6 +42,7 @@ class ContentTower(nn.Module):
         pooling: in its contract.
         longest: most items of a history.
         dimension: length of a vector.
+        content_encoder: contract of the encoder that made the content; None where it is not known.
     """
 
     kind: ClassVar[str]
@@ -47,6 +50,7 @@ class ContentTower(nn.Module):
     longest: int
     dimension: int
     content: Tensor
+    content_encoder: EncoderContract | None = None
 
     def __init__(self, items: Sequence[str], content: NDArray[np.float32]) -> None:
         super().__init__()
@@ -107,6 +111,7 @@ class ContentTower(nn.Module):
         except (KeyError, TypeError) as error:
             raise EncoderLoadError(f"{folder}: tower.json is not that of a {cls.kind} tower; train it again") from error
         load_state(tower, folder / WEIGHTS)
+        tower.content_encoder = recorded_encoder(record)
         return tower.eval()
 
     def save(self, path: str | Path, *, dtype: Precision = "float32", card: str | None = None) -> Path:
@@ -120,6 +125,7 @@ class ContentTower(nn.Module):
             "modality": "sequence",
             "kind": self.kind,
             "preprocessing": self.preprocessing.to_dict(),
+            **encoder_record(self.content_encoder),
             **self.sizes(),
         }
         with new_folder(Path(path)) as folder:
@@ -140,7 +146,11 @@ class ContentTower(nn.Module):
         """From ids or content vectors to the network's input."""
         files = self.files
         return UniversalPreprocessing.of_files(
-            files[ITEMS], files[CONTENT], longest=self.longest, content=self.content.shape[1]
+            files[ITEMS],
+            files[CONTENT],
+            longest=self.longest,
+            content=self.content.shape[1],
+            encoder=self.content_encoder,
         )
 
     def describe(self) -> Description:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import encoders
 from connector.cli import run
 from tests.ready_shop import QUERY, ROWS, best, cosines, goods, write_repository
 
@@ -176,6 +177,33 @@ def test_the_installed_command_prints_one_line_when_milvus_is_down(tmp_path: Pat
     assert "127.0.0.1:9" in lines[-1]
     assert len(lines) == 1
     assert not (folder / "data").exists()
+
+
+def test_both_halves_of_a_checkpoint(
+    files: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.unit.encoders import tiny_models
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = str(tiny_models.clip(tmp_path / "clip"))
+    folder = write_repository(tmp_path / "shop")
+    command = ["encoders", "publish", source, "--repo", str(folder)]
+    halves = [
+        answer(capsys, *command, "--name", "clip"),
+        answer(capsys, *command, "--name", "clip_words", "--modality", "text"),
+        answer(
+            capsys, *command, "--name", "clip_small", "--modality", "text",
+            "--int8", str(files / "goods.parquet"), "--column", "title",
+        ),
+    ]  # fmt: skip
+    image, words, small = (encoders.EncoderContract.from_json(half["contract"]) for half in halves)
+    assert (image.modality, words.modality, small.modality) == ("image", "text", "text")
+    encoders.require_shared_space(image, words)
+    encoders.require_shared_space(image, small)
+    listed = answer(capsys, "encoders", "list", "--repo", str(folder))
+    assert {row["name"] for row in listed} >= {"clip", "clip_words", "clip_small"}
+    assert run([*command, "--name", "clip", "--version", "2", "--modality", "text"]) == 2
+    assert "publish it under a name of its own" in capsys.readouterr().err
 
 
 def test_an_encoder_in_8_bits(files: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,30 @@ spec = jobs.SPECS.validate_python(
 )
 assert jobs.pretrain(spec).is_dir()
 """
+DYING = """
+import os, sys
+import torch
+from connector.adaptation.processes import Processes
+from connector.errors import TrainingError
+
+processes, module = Processes(torch.device("cpu")), torch.nn.Linear(4, 1)
+calls = {
+    "mean": lambda: processes.mean(torch.ones(())),
+    "average_gradients": lambda: processes.average_gradients(module),
+    "agree": lambda: processes.agree({"score": 0.5}),
+    "wait": processes.wait,
+}
+try:
+    for step in range(50):
+        if (step, processes.index) == (3, 1):
+            os._exit(3)
+        calls[sys.argv[1]]()
+except TrainingError as error:
+    print(error)
+    sys.stdout.flush()
+# Leaving politely would wait for the one that is gone.
+os._exit(0)
+"""
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
@@ -108,6 +133,45 @@ def test_nobody_goes_on_before_the_result_is_written(tmp_path: Path) -> None:
     script = tmp_path / "job.py"
     script.write_text(SLOW_SAVE)
     run([*LAUNCH, str(script), str(tmp_path / "out")])
+
+
+@pytest.mark.parametrize(
+    ("call", "when"),
+    [
+        ("mean", "the loss was averaged"),
+        ("average_gradients", "the gradients were averaged"),
+        ("agree", "the main process told its figures"),
+        ("wait", "all waited for each other"),
+    ],
+)
+def test_a_process_that_dies_is_one_line_of_the_other(tmp_path: Path, call: str, when: str) -> None:
+    """Started by hand: a launcher would end the other one before it says anything."""
+    script = tmp_path / "dying.py"
+    script.write_text(DYING)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(script), call],
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        printed = [process.communicate(timeout=240) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 3], printed
+    assert printed[0][0].splitlines() == [
+        f"process 0 of 2: another process of this job ended while {when}, or cannot be reached; see what that one "
+        "said, then go on from the last checkpoint by resume"
+    ]
 
 
 def test_the_command_in_two_processes(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from connector.adaptation.fusion.named_media import media_fingerprint
 from connector.adaptation.fusion.spec import FusionSpec
 from connector.errors import TrainingError
 from connector.ingest.batch import Problem, cell
@@ -55,7 +56,7 @@ class MemberVectors:
 def member_vectors(
     spec: FusionSpec, out: Path, on_rows: Callable[[int], None] | None = None, *, exported: bool = False
 ) -> MemberVectors:
-    """Vectors of every item, out of `out/members` where they were made before from the same catalogue and encoders.
+    """Vectors of every item; those in `out/members`, if they were made from the same catalogue, media and encoders.
 
     A row with a part that is there and cannot be used (a broken picture) is left out and counted.
 
@@ -129,14 +130,15 @@ def _open(spec: FusionSpec, folder: Path, exported: bool) -> tuple[dict[str, Pat
 
 
 def _key(spec: FusionSpec, catalogue: Catalogue, contracts: tuple[EncoderContract, ...]) -> str:
-    return sha256_of_json(
-        {
-            "files": fingerprint(catalogue.files),
-            "catalogue": spec.catalogue.model_dump(exclude={"path"}),
-            "columns": {name: member.columns for name, member in spec.members.items()},
-            "contracts": [contract.hash for contract in contracts],
-        }
-    )
+    record: dict[str, Any] = {
+        "files": fingerprint(catalogue.files),
+        "catalogue": spec.catalogue.model_dump(exclude={"path"}),
+        "columns": {name: member.columns for name, member in spec.members.items()},
+        "contracts": [contract.hash for contract in contracts],
+    }
+    columns = [column for modality, member in spec.members.items() if modality != "text" for column in member.columns]
+    media = media_fingerprint(catalogue, columns, spec.catalogue.media_root)
+    return sha256_of_json(record if media is None else {**record, "media": media})
 
 
 def _make(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from connector.adaptation.media_spec import located_path
 from connector.adaptation.run_spec import Record, RunSpec, located_encoder
 from encoders.fused import MEMBER_MODALITIES
 
@@ -90,10 +91,10 @@ class FusionSpec(RunSpec):
     def located(self, base: Path) -> Any:
         """The same spec, its relative paths counted from `base`; an encoder that is no folder there stays as named."""
         catalogue = self.catalogue
-        root = None if catalogue.media_root is None else str(base / catalogue.media_root)
+        root = None if catalogue.media_root is None else located_path(catalogue.media_root, base)
         members = {
             name: member.model_copy(update={"encoder": located_encoder(member.encoder, base)})
             for name, member in self.members.items()
         }
-        found = catalogue.model_copy(update={"path": str(base / catalogue.path), "media_root": root})
+        found = catalogue.model_copy(update={"path": located_path(catalogue.path, base), "media_root": root})
         return self.model_copy(update={"out": str(base / self.out), "catalogue": found, "members": members})

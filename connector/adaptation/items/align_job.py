@@ -17,7 +17,7 @@ from connector.adaptation.metrics import retrieval_recall
 from connector.adaptation.processes import Processes, choose_device
 from connector.adaptation.report import TrainingReport, figure_rows, outcome
 from connector.adaptation.sampler import MixedBatches, split
-from connector.adaptation.semantic.content import read_content
+from connector.adaptation.semantic.content import Content, all_alike, made_by, read_content, require_distinct
 from connector.adaptation.sequences.running import ITEMS, TOWER, write_item_vectors
 from connector.adaptation.training import train
 from connector.errors import TrainingError
@@ -60,20 +60,21 @@ def pretrain_alignment(
 
     Raises:
         CatalogueError: content, vectors or interactions that cannot be read.
-        TrainingError: too few items with both kinds of vectors, or a loss that is not finite.
+        TrainingError: too few items with both kinds of vectors, vectors of either kind that are all alike, or a loss
+            that is not finite.
         ConfigurationError: `resume` finds a checkpoint of another spec.
     """
-    ids, content = read_content(spec.content, show=show)
+    found = read_content(spec.content, show=show)
     # Numbered as the jobs over histories number them.
-    order = np.argsort(np.asarray(ids))
-    ids, content = [ids[row] for row in order], content[order]
-    known, wanted = collaborative(spec, ids, show=show)
+    order = np.argsort(np.asarray(found.ids))
+    content = Content([found.ids[row] for row in order], found.vectors[order], found.encoder)
+    known, wanted = collaborative(spec, content.ids, show=show)
     torch.manual_seed(spec.seed)
-    job = _Job(spec, ids, content, known, wanted)
+    job = _Job(spec, content, known, wanted)
     out, progress = Path(spec.out), train(job, spec, METRIC, resume=resume, until=until, show=show)
     report = AlignmentReport(
         folder=out / TOWER,
-        items=len(ids),
+        items=len(content.ids),
         learned=len(job.learned),
         held_out=len(job.held),
         metrics=job.evaluate(),
@@ -81,7 +82,7 @@ def pretrain_alignment(
     )
     if Processes(job.device).main:
         tower = job.tower.cpu().eval()
-        tower.save(report.folder, dtype=spec.weights, card=_card(spec, report))
+        tower.save(report.folder, dtype=spec.weights, card=_card(spec, report, made_by(content.encoder)))
         with torch.no_grad():
             write_item_vectors(out / ITEMS, tower.items, tower.item_vectors().numpy())
     return report
@@ -97,10 +98,10 @@ def collaborative(
         TrainingError: fewer users or items than factors.
     """
     if spec.vectors is not None:
-        names, vectors = read_content(spec.vectors, show=show)
-        places = {item: row for row, item in enumerate(names)}
+        given = read_content(spec.vectors, show=show)
+        places = {item: row for row, item in enumerate(given.ids)}
         known = np.asarray([row for row, item in enumerate(ids) if item in places], np.int64)
-        return known, vectors[[places[ids[row]] for row in known]]
+        return known, given.vectors[[places[ids[row]] for row in known]]
     if spec.interactions is None:
         raise TrainingError("collaborative_alignment: neither vectors nor interactions are given")
     found = read_interactions(spec.interactions, ids)
@@ -114,14 +115,27 @@ def collaborative(
     return known, np.asarray(factors[chosen] / norms[chosen, None], np.float32)
 
 
+def _require_distinct(
+    spec: CollaborativeAlignmentSpec, content: NDArray[np.float32], wanted: NDArray[np.float32]
+) -> None:
+    """Refuse content, or collaborative vectors, of the items to learn from that are all the same."""
+    require_distinct(spec.content, content)
+    if spec.vectors is not None:
+        require_distinct(spec.vectors, wanted)
+    elif spec.interactions is not None and all_alike(wanted):
+        raise TrainingError(
+            f"{spec.interactions.path}: the singular vectors of all {len(wanted)} items (column "
+            f"{spec.interactions.item!r}) are alike; raise factors ({spec.factors}), or give users who differ"
+        )
+
+
 class _Job:
     """Batches, loss and evaluation of one run."""
 
     def __init__(
         self,
         spec: CollaborativeAlignmentSpec,
-        ids: list[str],
-        content: NDArray[np.float32],
+        content: Content,
         known: NDArray[np.int64],
         wanted: NDArray[np.float32],
     ) -> None:
@@ -131,8 +145,11 @@ class _Job:
                 f"{spec.content.path}: {len(known)} items have both content and a collaborative vector, too few to "
                 "learn from; check that both files name items alike, or lower least"
             )
+        _require_distinct(spec, content.vectors[known], wanted)
         self._spec, self.device = spec, choose_device(spec.device)
-        self.tower = ProjectedTower(ids, content, Projection(spec.hidden, wanted.shape[1], spec.dropout, spec.longest))
+        projection = Projection(spec.hidden, wanted.shape[1], spec.dropout, spec.longest)
+        self.tower = ProjectedTower(content.ids, content.vectors, projection)
+        self.tower.content_encoder = content.encoder
         self._scale = Scale(spec.temperature)
         self.module = nn.ModuleDict({"tower": self.tower, "head": self._scale})
         self.module.to(self.device)
@@ -162,7 +179,7 @@ class _Job:
         return {**figures, "cosine": float((projected * self._wanted[rows]).sum(dim=-1).mean())}
 
 
-def _card(spec: CollaborativeAlignmentSpec, report: AlignmentReport) -> str:
+def _card(spec: CollaborativeAlignmentSpec, report: AlignmentReport, content: str) -> str:
     if spec.vectors is not None:
         towards = f"the vectors in `{Path(spec.vectors.path).name}`"
     else:
@@ -175,9 +192,9 @@ on the document side, histories (their mean) on the query side, each by id or by
 
 ## Trained on
 
-`{Path(spec.content.path).name}`: {report.learned} of {report.items} items, {report.held_out} more held out. \
-{report.steps} steps of {spec.batch_size}, AdamW at {spec.learning_rate:g}, seed {spec.seed}; the state of step \
-{report.best_step} was kept.{report.resumed}
+`{Path(spec.content.path).name}`: {report.learned} of {report.items} items, {report.held_out} more held out. Content \
+vectors: {content}. {report.steps} steps of {spec.batch_size}, AdamW at {spec.learning_rate:g}, seed {spec.seed}; the \
+state of step {report.best_step} was kept.{report.resumed}
 
 ## How well it does
 

@@ -11,7 +11,7 @@ from connector.adaptation.items.pairs import CoInteractions
 from connector.adaptation.items.spec import CoInteractionSpec
 from connector.adaptation.losses import Scale, already_chosen, info_nce, sharing
 from connector.adaptation.processes import choose_device
-from connector.adaptation.semantic.content import read_content
+from connector.adaptation.semantic.content import made_by, read_content, require_distinct
 from connector.adaptation.sequences.data import Histories, histories_of
 from connector.adaptation.sequences.report import SequenceReport
 from connector.adaptation.sequences.running import run, user_scorer
@@ -42,15 +42,18 @@ def pretrain_co_interaction(
 
     Raises:
         CatalogueError: interactions or content that cannot be read.
-        TrainingError: histories too few or too short, or a loss that is not finite.
+        TrainingError: histories too few or too short, content that is all alike, or a loss that is not finite.
         ConfigurationError: `resume` finds a checkpoint of another spec.
     """
-    ids, content = read_content(spec.content, show=show)
-    histories = histories_of(spec, ids)
-    rows = {item: row for row, item in enumerate(ids)}
+    content = read_content(spec.content, show=show)
+    require_distinct(spec.content, content.vectors)
+    histories = histories_of(spec, content.ids)
+    rows = {item: row for row, item in enumerate(content.ids)}
     torch.manual_seed(spec.seed)
-    job = _Job(spec, histories, content[[rows[item] for item in histories.items]])
-    return run(job, spec, histories, title=TITLE, what=WHAT[spec.pairs], use=USE, resume=resume, until=until, show=show)
+    job = _Job(spec, histories, content.vectors[[rows[item] for item in histories.items]])
+    job.tower.content_encoder = content.encoder
+    use = f"{USE} Content vectors: {made_by(content.encoder)}."
+    return run(job, spec, histories, title=TITLE, what=WHAT[spec.pairs], use=use, resume=resume, until=until, show=show)
 
 
 class _Job:

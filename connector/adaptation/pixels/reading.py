@@ -1,24 +1,22 @@
-"""Pictures out of Parquet, decoded once; those that cannot be used are counted. And what a job over them reports."""
+"""Pictures out of catalogues, decoded once; those that cannot be used are counted. And what a job over them reports."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from connector.adaptation.media_rows import Decode, MediaRows, open_media
 from connector.adaptation.pictures import PictureFile, write_pictures
 from connector.adaptation.pixels.spec import PicturesSpec
 from connector.adaptation.report import TrainingReport, figure_rows
 from connector.errors import TrainingError
-
-READ_ROWS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,7 @@ class PictureReport(TrainingReport):
 
 
 def read_pictures(
-    spec: PicturesSpec, decode: Callable[[Any], NDArray[Any]], shape: tuple[int, ...], on_rows: Callable[[int], None]
+    spec: PicturesSpec, decode: Decode, shape: tuple[int, ...], on_rows: Callable[[int], None]
 ) -> tuple[PictureFile, Counter[str]]:
     """All pictures of a spec, kept in `spec.out/cache`, and reason → how many were left out.
 
@@ -46,26 +44,29 @@ def read_pictures(
         decode: file bytes → uint8 of `shape`; raises ValueError for what cannot be used.
 
     Raises:
-        TrainingError: a file or column that is not there, or fewer than four usable pictures.
+        TrainingError: a catalogue or column that is not there or cannot be read, or fewer than four usable pictures.
     """
     skipped: Counter[str] = Counter()
     cache = Path(spec.out) / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
 
-    def batches() -> Iterator[NDArray[Any]]:
-        for source in spec.pictures:
-            for files in _files(source.path, source.image):
+    def batches(opened: list[MediaRows]) -> Iterator[NDArray[Any]]:
+        for media in opened:
+            for batch in media.batches():
                 good = []
-                for content in files:
-                    try:
-                        good.append(decode(content))
-                    except ValueError as error:
-                        skipped[str(error)[:160]] += 1
-                on_rows(len(files))
+                skipped.update(f"row: {reason}"[:160] for reason in batch.broken.values())
+                for _, picture in media.decoded(batch, range(len(batch)), decode):
+                    if isinstance(picture, str):
+                        skipped[picture[:160]] += 1
+                    else:
+                        good.append(picture)
+                on_rows(len(batch) + len(batch.broken))
                 if good:
                     yield np.stack(good)
 
-    write_pictures(cache / "pictures.arrow", batches(), shape)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(open_media(source, source.image, cache=cache)) for source in spec.pictures]
+        cache.mkdir(parents=True, exist_ok=True)
+        write_pictures(cache / "pictures.arrow", batches(opened), shape)
     found = PictureFile(cache / "pictures.arrow", shape)
     if len(found) < 4:
         reasons = "; ".join(f"{reason} ({rows} rows)" for reason, rows in skipped.most_common(3))
@@ -93,16 +94,3 @@ On the pictures held out, on which the kept state was chosen.
 |---|---|
 {figure_rows(report.metrics)}
 """
-
-
-def _files(path: str, column: str) -> Iterator[list[Any]]:
-    if not Path(path).is_file():
-        raise TrainingError(f"{path}: no such file")
-    try:
-        with pq.ParquetFile(path) as file:
-            if column not in file.schema_arrow.names:
-                raise TrainingError(f"{path}: no column {column!r}; it has {', '.join(file.schema_arrow.names)}")
-            for batch in file.iter_batches(READ_ROWS, columns=[column]):
-                yield batch.column(0).to_pylist()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise TrainingError(f"{path}: cannot be read as Parquet ({type(error).__name__})") from error

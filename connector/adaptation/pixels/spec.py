@@ -7,27 +7,41 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from connector.adaptation.run_spec import Record, RunSpec
+from connector.adaptation.media_spec import MediaCatalogue
+from connector.adaptation.run_spec import RunSpec
 from connector.adaptation.spec import Augmentation, NewTower, PretrainedTower
 
 
-class PictureSource(Record):
-    """One Parquet file of pictures.
+class PictureSource(MediaCatalogue):
+    """One catalogue of pictures.
 
     Attributes:
-        path: relative paths count from the spec's folder.
-        image: column of encoded picture bytes.
+        image: column of pictures: encoded bytes, paths or URLs.
     """
 
-    path: str
     image: str = "image"
+
+
+class ViewAugmentation(Augmentation):
+    """Changes that make two views of one picture: stronger, and of its colours too.
+
+    Views of one picture share its colours, by which alone a network could tell them from others (Chen et al., section
+    3.2). Colours are changed half as strongly as in that paper (appendix A: strength 0.5), and there is no blur.
+    """
+
+    crop: float = Field(0.4, gt=0, le=1)
+    brightness: float = Field(0.4, ge=0, lt=1)
+    contrast: float = Field(0.4, ge=0, lt=1)
+    saturation: float = Field(0.4, ge=0, le=1)
+    hue: float = Field(36.0, ge=0, le=180)
+    grey: float = Field(0.2, ge=0, le=1)
 
 
 class PicturesSpec(RunSpec):
     """Base of the jobs over pictures alone.
 
     Attributes:
-        pictures: the files.
+        pictures: the catalogues.
         augmentation: changes made to a picture before it is learned from.
         validation: share of pictures held out, at least two of them.
     """
@@ -38,7 +52,7 @@ class PicturesSpec(RunSpec):
 
     def located(self, base: Path) -> Any:
         """The same spec, its relative paths counted from `base`."""
-        pictures = tuple(source.model_copy(update={"path": str(base / source.path)}) for source in self.pictures)
+        pictures = tuple(source.located(base) for source in self.pictures)
         return self.model_copy(update={"pictures": pictures, "out": str(base / self.out)})
 
 
@@ -93,7 +107,7 @@ class ViewsSpec(PicturesSpec):
 
     job: Literal["views"]
     tower: Annotated[NewTower | PretrainedTower, Field(discriminator="kind")] = NewTower()
-    augmentation: Augmentation = Augmentation(crop=0.4, brightness=0.4, contrast=0.4)
+    augmentation: ViewAugmentation = ViewAugmentation()
     dimension: int | None = Field(None, ge=1, le=4096)
     head: int = Field(128, ge=1, le=4096)
     temperature: float = Field(0.2, ge=0.01, le=1)

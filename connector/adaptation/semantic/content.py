@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +12,56 @@ from numpy.typing import NDArray
 
 from connector.adaptation.semantic.spec import ContentSource
 from connector.adaptation.spec import columns_of
-from connector.errors import CatalogueError
+from connector.errors import CatalogueError, TrainingError
+
+if TYPE_CHECKING:
+    from encoders.contract import EncoderContract
+
+# Of numbers of unit vectors: what float32 leaves of equal vectors after they were scaled.
+ALIKE = 1e-6
 
 
-def read_content(source: ContentSource, *, show: bool = True) -> tuple[list[str], NDArray[np.float32]]:
-    """Item ids and their vectors at unit length, float32 [items, dim].
+@dataclass(frozen=True)
+class Content:
+    """Items and their vectors.
+
+    Attributes:
+        ids: of the items.
+        vectors: at unit length, float32 [items, dim].
+        encoder: contract of the encoder that made them here; None for those that came in a column.
+    """
+
+    ids: list[str]
+    vectors: NDArray[np.float32]
+    encoder: EncoderContract | None = None
+
+
+def made_by(encoder: EncoderContract | None) -> str:
+    """Of content vectors, for a card: which encoder made them."""
+    return f"made by `{encoder.label}`" if encoder else "read from a column; which encoder made them is not recorded"
+
+
+def require_distinct(source: ContentSource, vectors: NDArray[np.float32]) -> None:
+    """Check that unit vectors of a source, float32 [n, dim], are not all the same one.
+
+    Raises:
+        TrainingError: they are; names file and column.
+    """
+    if len(vectors) > 1 and all_alike(vectors):
+        made_of = f"column {source.vector!r}" if source.text is None else f"text {source.text!r}"
+        raise TrainingError(
+            f"{source.path}: the vectors of all {len(vectors)} items ({made_of}) are alike, so that nothing tells one "
+            "from another; name what differs"
+        )
+
+
+def all_alike(vectors: NDArray[np.float32]) -> bool:
+    """Whether unit vectors, float32 [n ≥ 1, dim], are all the same one."""
+    return float(np.abs(vectors - vectors[0]).max()) <= ALIKE
+
+
+def read_content(source: ContentSource, *, show: bool = True) -> Content:
+    """Item ids and their vectors, from a column or made of words by a text encoder.
 
     Args:
         show: draw a progress bar while words are encoded.
@@ -54,10 +100,10 @@ def read_content(source: ContentSource, *, show: bool = True) -> tuple[list[str]
     if not np.isfinite(norms).all() or not norms.all():
         bad = ids[int(np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))[0])]
         raise CatalogueError(f"{source.path}: the vector of {bad!r} is of zeros, or holds numbers that are not finite")
-    return ids, vectors / norms
+    return Content(ids, vectors / norms)
 
 
-def _of_words(source: ContentSource, template: str, show: bool) -> tuple[list[str], NDArray[np.float32]]:
+def _of_words(source: ContentSource, template: str, show: bool) -> Content:
     import encoders
     from connector.adaptation.bar import TrainingBar
 
@@ -79,6 +125,7 @@ def _of_words(source: ContentSource, template: str, show: bool) -> tuple[list[st
         encoders.load(source.encoder, modality="text") as text,
         TrainingBar("encoding words", len(words), show=show) as bar,
     ):
+        encoder = text.contract
         for start in range(0, len(words), 256):
             result = text.encode_tolerant(words[start : start + 256])
             for row, reason in sorted(result.errors.items()):
@@ -87,7 +134,7 @@ def _of_words(source: ContentSource, template: str, show: bool) -> tuple[list[st
             bar.advance(len(result.vectors))
     vectors = np.concatenate(parts)
     norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return ids, np.asarray(vectors / norms, np.float32)
+    return Content(ids, np.asarray(vectors / norms, np.float32), encoder)
 
 
 def _word(value: Any) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +18,18 @@ from torch.nn import functional
 from connector.adaptation.processes import Processes, choose_device
 from connector.adaptation.report import TrainingReport, outcome
 from connector.adaptation.sampler import MixedBatches, split
-from connector.adaptation.semantic.content import read_content
+from connector.adaptation.semantic.content import read_content, require_distinct
 from connector.adaptation.semantic.saving import save_quantiser
 from connector.adaptation.semantic.spec import SemanticIdsSpec
 from connector.adaptation.training import train
 from connector.errors import TrainingError
+from encoders.content_encoder import encoder_record
 from encoders.files import write_bytes
 from encoders.semantic.quantiser import Codes, Quantiser
 from encoders.semantic.trie import with_last_code
+
+if TYPE_CHECKING:
+    from encoders.contract import EncoderContract
 
 IDS = "semantic_ids.parquet"
 QUANTISER = "quantiser"
@@ -62,23 +68,24 @@ def pretrain_semantic_ids(
 
     Raises:
         CatalogueError: vectors that cannot be read.
-        TrainingError: too few items, or a loss that is not finite.
+        TrainingError: too few items, vectors that are all alike, or a loss that is not finite.
         ConfigurationError: `resume` finds a checkpoint of another spec.
     """
-    ids, vectors = read_content(spec.content, show=show)
+    content = read_content(spec.content, show=show)
+    require_distinct(spec.content, content.vectors)
     torch.manual_seed(spec.seed)
-    job = _Job(spec, vectors)
+    job = _Job(spec, content.vectors)
     out, progress = Path(spec.out), train(job, spec, METRIC, resume=resume, until=until, show=show)
     codes = job.codes()
     report = SemanticIdsReport(
         folder=out / QUANTISER,
-        items=len(ids),
+        items=len(content.ids),
         metrics={**job.evaluate(), **figures_of(codes, spec.size)},
         **outcome(progress),
     )
     if Processes(job.device).main:
-        save_quantiser(job.module.cpu().eval(), report.folder, spec, report)
-        write_ids(out / IDS, ids, with_last_code(codes))
+        save_quantiser(job.module.cpu().eval(), report.folder, spec, report, content.encoder)
+        write_ids(out / IDS, content.ids, with_last_code(codes), content.encoder)
     return report
 
 
@@ -90,11 +97,16 @@ def figures_of(codes: NDArray[np.int64], size: int) -> dict[str, float]:
     return {**used, "collisions": collisions, "longest_collision": float(counts.max())}
 
 
-def write_ids(path: Path, ids: list[str], codes: NDArray[np.int64]) -> None:
-    """Write `item_id` and `codes` as Parquet; the last code tells apart items whose others are the same."""
+def write_ids(path: Path, ids: list[str], codes: NDArray[np.int64], encoder: EncoderContract | None = None) -> None:
+    """Write `item_id` and `codes` as Parquet; the last code tells apart items whose others are the same.
+
+    Args:
+        encoder: of the vectors that the codes were made of; it is written into the file's schema, or null.
+    """
     flat = pa.FixedSizeListArray.from_arrays(pa.array(codes.astype(np.int32).reshape(-1)), codes.shape[1])
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.table({"item_id": ids, "codes": flat}), sink)
+    told = {name: json.dumps(value) for name, value in encoder_record(encoder).items()}
+    pq.write_table(pa.table({"item_id": ids, "codes": flat}, metadata=told), sink)
     write_bytes(path, sink.getvalue().to_pybytes())
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +24,7 @@ from connector.adaptation.training import train
 from connector.errors import CatalogueError
 from connector.evaluation.ranking import Scorer, evaluate
 from connector.evaluation.splits import Split
+from encoders.content_encoder import CONTENT_ENCODER
 from encoders.semantic.generator import SemanticIdModel
 from encoders.semantic.trie import IdTrie
 from encoders.towers.history import Shape
@@ -55,8 +58,12 @@ def pretrain_next_semantic_id(
     progress = train(job, spec, METRIC, resume=resume, until=until, show=show)
     report = report_of(job, histories, progress, Path(spec.out) / MODEL)
     if Processes(job.device).main:
-        record = {"modality": "semantic_id", "shape": asdict(job.module.shape), "sizes": list(trie.sizes)}
-        record[IDS_HASH] = ids_hash(trie)
+        record: dict[str, Any] = {
+            "modality": "semantic_id",
+            "shape": asdict(job.module.shape),
+            "sizes": list(trie.sizes),
+        }
+        record |= {IDS_HASH: ids_hash(trie), CONTENT_ENCODER: read_encoder(Path(spec.ids))}
         card = write_card(spec, report, "Next semantic id", WHAT, USE)
         save_module(job.module.cpu().eval(), report.folder, record, spec.weights, card)
     return report
@@ -80,11 +87,18 @@ def read_ids(path: Path, items: list[str]) -> NDArray[np.int64]:
     return codes[[rows[item] for item in items]]
 
 
+def read_encoder(path: Path) -> dict[str, Any] | None:
+    """Contract of the encoder whose vectors the ids in a file were made of, as JSON holds it; None: not known."""
+    told = (pq.read_schema(path).metadata or {}).get(CONTENT_ENCODER.encode(), b"null")
+    found: dict[str, Any] | None = json.loads(told)
+    return found
+
+
 def id_scorer(module: SemanticIdModel, split: Split, beams: int) -> Scorer:
     """Log-probabilities of the ids that a search finds from the training part of a split.
 
     Args:
-        beams: ids wanted beside those of the history, which a ranking leaves out.
+        beams: ids kept at each level of the search; those of the history, which a ranking leaves out, take no room.
     """
     device, longest = next(module.parameters()).device, module.shape.longest
 
@@ -92,8 +106,11 @@ def id_scorer(module: SemanticIdModel, split: Split, beams: int) -> Scorer:
         module.eval()
         scores = np.full((len(users), split.items), NOT_FOUND, np.float32)
         for start in range(0, len(users), 32):
-            rows = padded([split.train[user] for user in users[start : start + 32]], longest)
-            found, chances = module.generate(torch.from_numpy(rows).to(device), beams + longest)
+            histories = [split.train[user] for user in users[start : start + 32]]
+            # A search does not only read the newest items, it must leave out all of them.
+            past = padded(histories, max(map(len, histories)))
+            rows, without = (torch.from_numpy(part).to(device) for part in (padded(histories, longest), past - 1))
+            found, chances = module.generate(rows, beams, without=without)
             for row, (items, values) in enumerate(zip(found.cpu().numpy(), chances.cpu().numpy(), strict=True)):
                 scores[start + row, items[items >= 0]] = values[items >= 0]
         return scores

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from connector.adaptation.report import figure_rows
+from connector.adaptation.semantic.content import made_by
 from connector.adaptation.semantic.spec import SemanticIdsSpec
+from encoders.content_encoder import encoder_record, recorded_encoder, require_same_content
 from encoders.errors import EncoderLoadError
 from encoders.files import new_folder
 from encoders.semantic.generator import SemanticIdModel
@@ -22,6 +24,7 @@ from encoders.weight_files import WEIGHTS_HASH, require_weights, weights_hash
 
 if TYPE_CHECKING:
     from connector.adaptation.semantic.ids_job import SemanticIdsReport
+    from encoders.contract import EncoderContract
 
 WEIGHTS = "model.safetensors"
 IDS_HASH = "ids_sha256"
@@ -34,8 +37,18 @@ def save_module(module: nn.Module, folder: Path, record: dict[str, Any], dtype: 
         write_record(filling, {**record, WEIGHTS_HASH: weights_hash(filling)}, card)
 
 
-def save_quantiser(module: Quantiser, folder: Path, spec: SemanticIdsSpec, report: SemanticIdsReport) -> None:
-    """Write a quantiser and its card."""
+def save_quantiser(
+    module: Quantiser,
+    folder: Path,
+    spec: SemanticIdsSpec,
+    report: SemanticIdsReport,
+    encoder: EncoderContract | None = None,
+) -> None:
+    """Write a quantiser and its card.
+
+    Args:
+        encoder: of the vectors it was trained on, where it is known.
+    """
     card = f"""# Semantic ids
 
 A residual-quantised autoencoder: {spec.levels} codes of {spec.size} for each item; a last one tells apart items whose
@@ -43,9 +56,9 @@ codes are the same. Load it with `connector.adaptation.semantic.saving.load_quan
 
 ## Trained on
 
-`{Path(spec.content.path).name}`: {report.items} vectors, {spec.validation:.0%} of them held out. {report.steps} \
-steps of {spec.batch_size}, AdamW at {spec.learning_rate:g}, seed {spec.seed}; the state of step {report.best_step} \
-was kept.{report.resumed}
+`{Path(spec.content.path).name}`: {report.items} vectors ({made_by(encoder)}), {spec.validation:.0%} of them held out. \
+{report.steps} steps of {spec.batch_size}, AdamW at {spec.learning_rate:g}, seed {spec.seed}; the state of step \
+{report.best_step} was kept.{report.resumed}
 
 ## How well it does
 
@@ -55,7 +68,8 @@ Reconstruction is of the items held out, codes are of all.
 |---|---|
 {figure_rows(report.metrics)}
 """
-    save_module(module, folder, {"modality": "quantiser", "codes": asdict(module.codes)}, spec.weights, card)
+    record = {"modality": "quantiser", "codes": asdict(module.codes), **encoder_record(encoder)}
+    save_module(module, folder, record, spec.weights, card)
 
 
 def ids_hash(trie: IdTrie) -> str:
@@ -63,17 +77,23 @@ def ids_hash(trie: IdTrie) -> str:
     return hashlib.sha256(repr(trie.ids.shape).encode() + trie.ids.astype("<i8").tobytes()).hexdigest()
 
 
-def load_quantiser(folder: Path) -> Quantiser:
+def load_quantiser(folder: Path, encoder: EncoderContract | None = None) -> Quantiser:
     """Read a quantiser's folder.
+
+    Args:
+        encoder: contract of the vectors that it is to be given, where it is known.
 
     Raises:
         EncoderLoadError: not one, pickled weights, or weights that are not what its record says.
+        ContractMismatchError: it was trained on vectors of an encoder that shares no space with `encoder`.
     """
     require_weights(folder)
+    record = read_record(folder)
     try:
-        module = Quantiser(Codes(**read_record(folder)["codes"]))
+        module = Quantiser(Codes(**record["codes"]))
     except (KeyError, TypeError) as error:
         raise EncoderLoadError(f"{folder}: tower.json is not that of a quantiser; train it again") from error
+    require_same_content(recorded_encoder(record), encoder, str(folder))
     load_state(module, folder / WEIGHTS)
     return module.eval()
 

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from connector.adaptation.freezing import still_parts
 from connector.adaptation.processes import choose_device
-from connector.adaptation.semantic.content import read_content
+from connector.adaptation.semantic.content import made_by, read_content, require_distinct
 from connector.adaptation.sequences.data import Histories, Windows, histories_of
 from connector.adaptation.sequences.report import SequenceReport
 from connector.adaptation.sequences.running import run, user_scorer
@@ -19,6 +20,8 @@ from connector.adaptation.universal.spec import SIZES, UniversalSequenceSpec
 from connector.errors import ConfigurationError
 from connector.evaluation.ranking import Scorer, evaluate
 from connector.evaluation.splits import Split
+from encoders.content_encoder import require_same_content
+from encoders.contract import EncoderContract
 from encoders.towers.adaptor import Adaptation
 from encoders.towers.history import Shape
 from encoders.towers.universal import UniversalTower
@@ -46,33 +49,55 @@ def pretrain_universal(
 
     Raises:
         CatalogueError: interactions or content that cannot be read.
-        TrainingError: histories too few or too short, or a loss that is not finite.
+        TrainingError: histories too few or too short, content that is all alike (without `ids`), or a loss that is not
+            finite.
         ConfigurationError: `resume` finds a checkpoint of another spec, or `initial` does not fit.
+        ContractMismatchError: `initial` was trained on vectors of another encoder than the one that `content` names.
         EncoderLoadError: `initial` cannot be loaded.
     """
-    ids, content = read_content(spec.content, show=show)
-    histories = histories_of(spec, ids)
-    rows = {item: row for row, item in enumerate(ids)}
-    content = content[[rows[item] for item in histories.items]]
+    content = read_content(spec.content, show=show)
+    if not spec.ids:
+        require_distinct(spec.content, content.vectors)
+    histories = histories_of(spec, content.ids)
+    rows = {item: row for row, item in enumerate(content.ids)}
+    vectors = content.vectors[[rows[item] for item in histories.items]]
     torch.manual_seed(spec.seed)
-    job = _Job(spec, histories, content)
-    return run(job, spec, histories, title=TITLE, what=WHAT, use=USE, resume=resume, until=until, show=show)
+    job = _Job(spec, histories, vectors, content.encoder)
+    use = f"{USE} Content vectors: {made_by(content.encoder)}."
+    return run(job, spec, histories, title=TITLE, what=WHAT, use=use, resume=resume, until=until, show=show)
 
 
-def build_tower(spec: UniversalSequenceSpec, items: list[str], content: NDArray[np.float32]) -> UniversalTower:
+def build_tower(
+    spec: UniversalSequenceSpec,
+    items: list[str],
+    content: NDArray[np.float32],
+    encoder: EncoderContract | None = None,
+) -> UniversalTower:
     """A new tower, or that of `spec.initial` with another catalogue; its random parts come from torch's seed.
+
+    Args:
+        encoder: that made the content, where it is known; the tower's record will say so.
 
     Raises:
         EncoderLoadError: `initial` cannot be loaded.
         ConfigurationError: it is no universal tower, or one of other sizes.
+        ContractMismatchError: it was trained on vectors of another encoder; names both.
     """
+    tower = _tower(spec, items, content, encoder)
+    tower.content_encoder = encoder
+    return tower
+
+
+def _tower(
+    spec: UniversalSequenceSpec, items: list[str], content: NDArray[np.float32], encoder: EncoderContract | None
+) -> UniversalTower:
     if spec.initial is None:
         shape = Shape(spec.hidden, spec.layers, spec.heads, spec.longest, spec.dropout)
         adaptation = Adaptation(content.shape[1], spec.experts, spec.dropout, spec.noisy)
         tower = UniversalTower(items, content, shape, adaptation, ids=spec.ids)
         tower.adaptor.centre(torch.from_numpy(content))
         return tower
-    initial = _initial(spec, content.shape[1])
+    initial = _initial(spec, content.shape[1], encoder)
     shape = Shape(**{**vars(initial.shape), "dropout": spec.dropout})
     adaptation = Adaptation(content.shape[1], initial.adaptor.sizes.experts, spec.dropout, spec.noisy)
     tower = UniversalTower(items, content, shape, adaptation, ids=spec.ids)
@@ -83,7 +108,7 @@ def build_tower(spec: UniversalSequenceSpec, items: list[str], content: NDArray[
     return tower
 
 
-def _initial(spec: UniversalSequenceSpec, content: int) -> UniversalTower:
+def _initial(spec: UniversalSequenceSpec, content: int, encoder: EncoderContract | None) -> UniversalTower:
     from encoders.towers.sequence import SequenceTower
 
     folder = Path(str(spec.initial))
@@ -98,6 +123,7 @@ def _initial(spec: UniversalSequenceSpec, content: int) -> UniversalTower:
     for name, value in own.items():
         if name in spec.model_fields_set and getattr(spec, name) != value:
             raise ConfigurationError(f"{folder}: has {name} {value}, the spec {getattr(spec, name)}; leave it out")
+    require_same_content(initial.content_encoder, encoder, f"{folder} and {spec.content.path}")
     if initial.adaptor.sizes.content != content:
         raise ConfigurationError(
             f"{folder}: was trained on vectors of {initial.adaptor.sizes.content} numbers, {spec.content.path} holds "
@@ -109,10 +135,17 @@ def _initial(spec: UniversalSequenceSpec, content: int) -> UniversalTower:
 class _Job:
     """Batches, loss and evaluation of one run."""
 
-    def __init__(self, spec: UniversalSequenceSpec, histories: Histories, content: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        spec: UniversalSequenceSpec,
+        histories: Histories,
+        content: NDArray[np.float32],
+        encoder: EncoderContract | None,
+    ) -> None:
         self._spec, self._histories = spec, histories
         self.device = choose_device(spec.device)
-        self.tower = build_tower(spec, histories.items, content).to(self.device)
+        self.tower = build_tower(spec, histories.items, content, encoder).to(self.device)
+        self._still = still_parts(self.tower, keep_statistics=False)
         self._windows = Windows(histories.learned, self.tower.longest + 1, spec.batch_size, spec.seed)
 
     @property
@@ -128,6 +161,9 @@ class _Job:
     def loss_of(self, batch: int) -> Tensor:
         """Loss of batch number `batch`."""
         spec, tower = self._spec, self.tower
+        # The loop puts all of the tower in training mode; a part that does not learn is used as it will be served.
+        for part in self._still:
+            part.eval()
         windows = torch.from_numpy(self._windows.batch(batch)).to(self.device)
         inputs, scale = windows[:, :-1], 1 / spec.temperature
         states = tower.states(inputs, tower.content[inputs])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,13 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 from connector.adaptation.pairs import read_pairs
+from connector.adaptation.pictures import write_pictures
 from connector.adaptation.spec import PairSource
 from connector.errors import TrainingError
 
 
 def decode(content: object) -> NDArray[np.uint8]:
-    if not content:
-        raise ValueError("empty picture")
     return np.full((2, 2, 3), bytes(content)[0], np.uint8)  # type: ignore[call-overload]
 
 
@@ -38,7 +39,7 @@ def test_rows_words_and_groups(tmp_path: Path) -> None:
     assert [ids.tolist() for ids in pairs.text_ids] == [[0, 1], [0, 1], [0]]
     assert pairs.groups[0] == pairs.groups[1] != pairs.groups[2]
     assert [rows.tolist() for rows in pairs.sources] == [[0, 1], [2]]
-    assert pairs.skipped == {"picture: empty picture": 1, "no words": 1}
+    assert pairs.skipped == {"picture: empty file": 1, "no words": 1}
     assert pairs.pictures.take(np.asarray([2, 0]))[:, 0, 0, 0].tolist() == [7, 1]
     assert sum(counted) == 5
 
@@ -67,7 +68,7 @@ def test_pictures_over_several_batches(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "text", "reason"),
     [
-        ({"image": [b""], "name": ["a"]}, "{name}", "not one usable pair.*empty picture"),
+        ({"image": [b""], "name": ["a"]}, "{name}", "not one usable pair.*empty file"),
         ({"image": [b"\1"], "name": [" "]}, "{name}", "not one usable pair.*no words"),
         ({"image": [], "name": []}, "{name}", "no rows|not one usable pair"),
         ({"image": [b"\1"], "name": ["a"]}, "{title}", "no column 'title'; it has image, name"),
@@ -81,6 +82,33 @@ def test_nothing_to_learn_from(tmp_path: Path, columns: dict[str, list[object]],
 
 def test_files_that_are_not_there_or_not_parquet(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 or not")
-    for name, reason in (("a.parquet", "not readable as Parquet"), ("b.parquet", "no such file")):
+    (tmp_path / "b.txt").write_text("words")
+    for name, reason in (("a.parquet", "broken Parquet"), ("b.txt", "unknown format"), ("c.parquet", "no such file")):
         with pytest.raises(TrainingError, match=reason):
             read_pairs((PairSource(path=str(tmp_path / name), text=("{name}",)),), decode, (2, 2, 3), tmp_path)
+
+
+def test_every_source_is_looked_for_before_one_is_read(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.parquet", image=[b"\1"], name=["cup"])
+    sources = tuple(PairSource(path=path, text=("{name}",)) for path in (first, str(tmp_path / "gone.parquet")))
+    counted: list[int] = []
+    with pytest.raises(TrainingError, match=r"gone\.parquet: no such file"):
+        read_pairs(sources, decode, (2, 2, 3), tmp_path / "cache", counted.append)
+    assert not counted
+    assert not (tmp_path / "cache").exists()
+
+
+def test_words_in_bytes(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", image=[b"\1", b"\2"], name=[b"cup", b"\xff"])
+    pairs = read_pairs((PairSource(path=path, text=("{name}",)),), decode, (2, 2, 3), tmp_path / "cache")
+    assert (pairs.texts, dict(pairs.skipped)) == (["cup"], {"no words": 1})
+
+
+def test_rows_that_another_process_read_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written(path: Path, batches: Iterator[NDArray[np.uint8]], *how: Any) -> None:
+        write_pictures(path, (batch[1:] for batch in batches), *how)
+
+    monkeypatch.setattr("connector.adaptation.pairs.write_pictures", written)
+    path = write(tmp_path / "a.parquet", image=[b"\1", b"\2"], name=["cup", "pan"])
+    with pytest.raises(TrainingError, match="another process read 1 usable pairs, this one 2"):
+        read_pairs((PairSource(path=path, text=("{name}",)),), decode, (2, 2, 3), tmp_path / "cache")

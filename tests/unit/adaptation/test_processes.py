@@ -3,6 +3,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from connector.adaptation.processes import Processes
 from connector.errors import TrainingError
@@ -15,5 +16,10 @@ def test_a_process_that_ended_is_one_clear_line_of_the_others() -> None:
     processes = Processes()
     processes.wait()
     processes.count, processes._state = 2, SimpleNamespace(wait_for_everyone=broken)
-    with pytest.raises(TrainingError, match="another process of this job ended"):
+    with pytest.raises(TrainingError, match=r"process 0 of 2: another process of this job ended while all waited"):
         processes.wait()
+
+
+def test_memory_that_ran_out_is_no_lost_process() -> None:
+    with pytest.raises(torch.OutOfMemoryError), Processes()._together("it was tried"):
+        raise torch.OutOfMemoryError("too large")

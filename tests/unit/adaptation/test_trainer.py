@@ -140,6 +140,35 @@ def test_another_spec_is_refused(tmp_path: Path, linear: Callable[[], nn.Linear]
     assert trainer(tmp_path, linear(), plan(spec_hash="b")).run().step == 20
 
 
+def test_other_data_under_the_same_spec_are_refused(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    first = plan(inputs={"pairs.0.path": "1", "text_encoder": "2"})
+    trainer(tmp_path, linear(), first).run(until=10)
+    with pytest.raises(ConfigurationError, match=r"other data: pairs\.0\.path does not hold what it held"):
+        trainer(tmp_path, linear(), plan(inputs={**first.inputs, "pairs.0.path": "3"})).run(resume=True)
+    assert trainer(tmp_path, linear(), first).run(resume=True).step == 20
+
+
+def test_a_run_that_ran_out_of_patience_is_resumed_with_more(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    """Its end falls on no step at which a checkpoint was due."""
+    rare, until_best = plan(steps=100, checkpoint_every=50, patience=2), linear()
+    trainer(tmp_path / "a", until_best, plan(steps=100), scores=[0.9]).run(until=5)
+    ended = trainer(tmp_path / "b", linear(), rare, scores=[0.9, 0.1, 0.2]).run()
+    assert (ended.step, ended.best_step) == (15, 5)
+    module = linear()
+    more = plan(steps=100, checkpoint_every=50, patience=4)
+    resumed = trainer(tmp_path / "b", module, more, scores=[0.3, 0.4]).run(resume=True)
+    assert (resumed.step, resumed.best_step, resumed.best) == (25, 5, 0.9)
+    assert torch.equal(module.weight, until_best.weight)
+
+
+def test_nothing_to_go_on_from_is_said(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
+    said: list[str] = []
+    job = trainer(tmp_path, linear(), plan())
+    job._say = said.append
+    assert job.run(resume=True).step == 20
+    assert [line.partition(": ")[2] for line in said] == ["no checkpoint to go on from; the job starts afresh"]
+
+
 def test_a_resumed_run_may_be_told_another_rate_and_length(tmp_path: Path, linear: Callable[[], nn.Linear]) -> None:
     said: list[str] = []
     before = plan(settings={"learning_rate": 0.1, "steps": 20, "patience": None})

@@ -22,6 +22,7 @@ from tests.unit.encoders import tiny_models
 FAMILIES = {
     "wav2vec2": ("wave", "mean"),
     "wav2vec2_layer_norm": ("wave", "mean"),
+    "wav2vec2_ctc": ("wave", "mean"),
     "hubert": ("wave", "mean"),
     "wavlm": ("wave", "mean"),
     "ast": ("ast", "pooler"),
@@ -29,8 +30,8 @@ FAMILIES = {
     "clap": ("clap", "projection"),
     "clap_audio": ("clap", "projection"),
 }
-# One of each family goes through the exporter, which takes seconds.
-EXPORTED = ("wav2vec2_layer_norm", "ast", "whisper", "clap")
+# Each family goes through the exporter, of wav2vec 2.0 one of its two kinds: it takes seconds.
+EXPORTED = ("wav2vec2_layer_norm", "hubert", "wavlm", "ast", "whisper", "clap")
 SOUNDS = [sound(seconds=s, hertz=h) for s, h in ((0.3, 300), (0.7, 700), (1.1, 500))]
 
 

@@ -111,9 +111,25 @@ def test_both_towers_of_siglip(siglip_folder: Path, tmp_path: Path, picture: Cal
     encoders.require_shared_space(image, text)
 
 
-@pytest.mark.parametrize("name", ["vit", "dinov2", "convnext", "swin"])
+@pytest.mark.parametrize("name", ["clap", "xclip"])
+def test_the_words_of_sounds_and_films(name: str, tmp_path: Path) -> None:
+    source = tiny_models.audio(tmp_path / name, name) if name == "clap" else tiny_models.video(tmp_path / name, name)
+    tiny_models.save_tokenizer(source, longest=16)
+    text = both_runtimes(source, tmp_path / "text", TEXTS, modality="text")
+    other = contract_of(resolve(source), open_tower(resolve(source)), name, 1)
+    assert (text.modality, other.modality) == ("text", "audio" if name == "clap" else "video")
+    encoders.require_shared_space(text, other)
+
+
+@pytest.mark.parametrize("name", sorted(tiny_models.text_models()))
+def test_text_architectures(name: str, tmp_path: Path) -> None:
+    contract = both_runtimes(tiny_models.text(tmp_path / name, name), tmp_path / "encoder", TEXTS)
+    assert (contract.modality, contract.pooling, contract.dimension) == ("text", "mean", 32)
+
+
+@pytest.mark.parametrize("name", ["vit", "vit_classifier", "dinov2", "dinov2_resized", "resnet", "convnext", "swin"])
 def test_vision_architectures(name: str, tmp_path: Path, picture: Callable[..., bytes]) -> None:
-    source = tiny_models.save_model(tmp_path / name, tiny_models.vision_models()[name]())
+    source = tiny_models.vision(tmp_path / name, name)
     both_runtimes(source, tmp_path / "encoder", [picture("PNG", seed=seed) for seed in range(3)])
 
 

@@ -62,6 +62,15 @@ def test_another_contract_in_the_same_space(
         assert contract.shares_space_with(exact.contract)
 
 
+def test_the_other_half_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = tiny_models.clip(tmp_path / "clip")
+    contract, _ = encoders.export_int8(source, tmp_path / "small", name="words", modality="text", sample=SAMPLE)
+    assert contract.modality == "text"
+    with encoders.load(source) as pictures:
+        encoders.require_shared_space(contract, pictures.contract)
+
+
 def test_convolutions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EncoderLoadError, match=r"shipped default image: .*convolutions.*keep float32"):
         encoders.export_int8("image", tmp_path / "small", name="image", sample=[b"", b""])

@@ -82,6 +82,25 @@ def test_what_is_not_there_is_named_with_a_remedy(source: str | Path, remedy: st
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("reached", [True, False])
+def test_an_id_with_pickled_weights_alone_says_so(
+    reached: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+
+    def names(_: str) -> list[str]:
+        if not reached:
+            raise ConnectionError("offline")
+        return ["config.json", "pytorch_model.bin", "tf_model.h5"]
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.list_repo_files", names)
+    told = r"^old/model: holds pickled weights \(pytorch_model\.bin\), .* convert them with save_pretrained"
+    with pytest.raises(EncoderLoadError, match=told if reached else r"holds no model\.safetensors|tokenizer") as caught:
+        encoders.load("old/model")
+    assert "\n" not in str(caught.value)
+
+
 def test_an_empty_folder_is_no_encoder(tmp_path: Path) -> None:
     with pytest.raises(EncoderLoadError, match=r"config\.json"):
         encoders.load(tmp_path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from tests.unit.encoders import tiny_models
 POOLINGS = {
     "vit": "cls",
     "dinov2": "cls",
+    "dinov2_resized": "cls",
     "dinov2_registers": "cls",
+    "vit_classifier": "cls",
+    "resnet": "pooler",
     "clip_vision": "pooler",
     "clip_projection": "projection",
     "siglip_vision": "pooler",
@@ -41,9 +45,9 @@ def agree(first: torch.Tensor, second: torch.Tensor, least: float = 0.9999) -> N
 
 @pytest.mark.parametrize("name", sorted(POOLINGS))
 def test_every_architecture_is_loaded_saved_and_loaded_again(name: str, tmp_path: Path) -> None:
-    folder = tiny_models.save_model(tmp_path / "source", tiny_models.vision_models()[name]())
+    folder = tiny_models.vision(tmp_path / "source", name)
     tower = ImageTower.from_folder(folder)
-    assert tower.pooling == POOLINGS[name]
+    assert (tower.pooling, tower.image_size) == (POOLINGS[name], 32)
     vectors = tower(pixels())
     assert vectors.shape == (3, tower.dimension)
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(3))
@@ -57,8 +61,7 @@ def test_every_architecture_is_loaded_saved_and_loaded_again(name: str, tmp_path
 
 
 def test_resnet_needs_to_be_told_its_size(tmp_path: Path) -> None:
-    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
-    folder = tiny_models.save_model(tmp_path / "resnet", transformers.ResNetModel(config))
+    folder = tiny_models.save_model(tmp_path / "resnet", tiny_models.vision_models()["resnet"]())
     with pytest.raises(EncoderLoadError, match="image_size"):
         ImageTower.from_folder(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps({"size": {"shortest_edge": 32}}))
@@ -223,6 +226,7 @@ TEXT_FOLDERS = {
     "dense": dense_sentence,
     "clip": tiny_models.clip,
     "siglip": tiny_models.siglip,
+    **{name: partial(tiny_models.text, name=name) for name in tiny_models.text_models()},
 }
 
 

@@ -73,6 +73,26 @@ def bert(folder: Path, **changes: Any) -> Path:
     return save_model(folder, transformers.BertModel(config, add_pooling_layer=False))
 
 
+def text_models() -> dict[str, Any]:
+    """Architecture → a function that makes its tiny model; as published some hold a head that is not used."""
+    t = transformers
+    # Positions of these count from behind the padding token.
+    roberta = {**TEXT, "max_position_embeddings": 66, "pad_token_id": 0}
+    distilbert = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "vocab_size": 100}
+    return {
+        "roberta": lambda: t.RobertaForMaskedLM(t.RobertaConfig(**roberta)),
+        "distilbert": lambda: t.DistilBertForMaskedLM(t.DistilBertConfig(**distilbert, max_position_embeddings=64)),
+        "mpnet": lambda: t.MPNetModel(t.MPNetConfig(**roberta), add_pooling_layer=False),
+        "bert_classifier": lambda: t.BertForSequenceClassification(t.BertConfig(**TEXT, num_labels=3)),
+    }
+
+
+def text(folder: Path, name: str) -> Path:
+    """A folder of one of `text_models` with a tokenizer."""
+    save_tokenizer(folder)
+    return save_model(folder, text_models()[name]())
+
+
 def vit(folder: Path) -> Path:
     """A plain ViT folder."""
     return save_model(folder, transformers.ViTModel(transformers.ViTConfig(**VISION), add_pooling_layer=False))
@@ -109,6 +129,10 @@ def vision_models() -> dict[str, Any]:
     return {
         "vit": lambda: t.ViTModel(t.ViTConfig(**VISION), add_pooling_layer=False),
         "dinov2": lambda: t.Dinov2Model(t.Dinov2Config(**VISION)),
+        # As published: trained on larger pictures than its processor makes.
+        "dinov2_resized": lambda: t.Dinov2Model(t.Dinov2Config(**{**VISION, "image_size": 56})),
+        "vit_classifier": lambda: t.ViTForImageClassification(t.ViTConfig(**VISION, num_labels=3)),
+        "resnet": lambda: t.ResNetModel(t.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])),
         "dinov2_registers": lambda: t.Dinov2WithRegistersModel(t.Dinov2WithRegistersConfig(**VISION)),
         "clip_vision": lambda: t.CLIPVisionModel(t.CLIPVisionConfig(**VISION)),
         "clip_projection": lambda: t.CLIPVisionModelWithProjection(t.CLIPVisionConfig(**VISION, projection_dim=24)),
@@ -120,6 +144,24 @@ def vision_models() -> dict[str, Any]:
             t.SwinConfig(image_size=32, patch_size=2, embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=4)
         ),
     }
+
+
+PROCESSORS: dict[str, dict[str, Any]] = {
+    "resnet": {"size": {"shortest_edge": 32}},
+    "dinov2_resized": {
+        "size": {"shortest_edge": 36},
+        "crop_size": {"height": 32, "width": 32},
+        "do_center_crop": True,
+    },
+}
+
+
+def vision(folder: Path, name: str) -> Path:
+    """A folder of one of `vision_models`, with the processor record that some of them need."""
+    save_model(folder, vision_models()[name]())
+    if name in PROCESSORS:
+        (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSORS[name]))
+    return folder
 
 
 def sequence(folder: Path, *, causal: bool = True, normalize: bool = False) -> Path:
@@ -199,6 +241,7 @@ def audio_models() -> dict[str, Any]:
         ),
         "hubert": lambda: t.HubertModel(t.HubertConfig(**AUDIO, **speech)),
         "wavlm": lambda: t.WavLMModel(t.WavLMConfig(**AUDIO, **speech)),
+        "wav2vec2_ctc": lambda: t.Wav2Vec2ForCTC(wav2vec2_config()),
         "ast": lambda: t.ASTModel(t.ASTConfig(**AUDIO, max_length=64, num_mel_bins=128)),
         "whisper": lambda: t.WhisperModel(whisper),
         "clap": lambda: t.ClapModel(clap_config()),

@@ -40,6 +40,21 @@ def test_figures_by_hand() -> None:
     assert found.top[0, :2].tolist() == [1, 2]
 
 
+def test_users_who_only_chose_again_are_not_asked() -> None:
+    scores = np.asarray([[9, 5, 4, 1], [1, 9, 2, 3], [5, 4, 3, 2]], np.float32)
+    split = Split([history(0), history(1, 2), history(0)], [history(0, 2), history(2, 1), history()], 4)
+    found = evaluate(lambda users: scores[users], split, cuts=(2,))
+    # User 0 is asked for item 2 alone, user 1 for nothing that could be found.
+    assert found.users.tolist() == [0]
+    assert found.by_name["recall@2"].tolist() == [1.0]
+    assert found.by_name["mrr"].tolist() == [0.5]
+    assert len(found.top) == 1
+    again = evaluate(lambda users: scores[users], split, cuts=(2,), exclude_seen=False)
+    assert again.users.tolist() == [0, 1]
+    with pytest.raises(CatalogueError, match="no user has an item held out that was not in the history before"):
+        evaluate(lambda users: scores[users], Split([history(0)], [history(0)], 4))
+
+
 def test_scores_that_are_none() -> None:
     for bad in (np.full((2, 5), np.nan), np.zeros((2, 4))):
         with pytest.raises(CatalogueError, match="are not numbers of shape"):

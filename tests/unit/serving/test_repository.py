@@ -5,12 +5,15 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import encoders
 from connector.errors import ContractMismatchError, EncoderLoadError, ServingError
 from connector.serving import publish, published
 from connector.serving.model_config import contracts_of, parse_config
 from connector.serving.repository import MODEL_PY, is_complete, read_contract
+from encoders import find_aligned, require_shared_space
 from tests.unit.encoders import tiny_models
 
 
@@ -91,6 +94,53 @@ def test_an_encoder_folder_is_published_as_it_is(tmp_path: Path, sources: Path) 
     assert second == first
     renamed = publish(tmp_path / "b", tmp_path / "a" / "words" / "1", name="others", version=4)
     assert (renamed.name, renamed.version, renamed.weights_hash) == ("others", 4, first.weights_hash)
+
+
+def test_both_halves_of_a_checkpoint_are_published(tmp_path: Path) -> None:
+    source = tiny_models.clip(tmp_path / "clip")
+    models = tmp_path / "models"
+    image = publish(models, source, name="clip")
+    words = publish(models, source, name="clip_words", modality="text")
+    films = publish(models, source, name="clip_films", modality="video")
+    assert [contract.modality for contract in (image, words, films)] == ["image", "text", "video"]
+    assert published(models) == [image, films, words]
+    require_shared_space(image, words)
+    require_shared_space(films, words)
+    assert find_aligned(image, published(models), "text") == words
+    before = snapshot(models)
+    assert publish(models, source, name="clip_words", modality="text") == words
+    assert snapshot(models) == before
+    with encoders.load(models / "clip_words" / "1") as served, encoders.load(source, modality="text") as wanted:
+        np.testing.assert_allclose(served.encode(["red dress"], "query"), wanted.encode(["red dress"], "query"))
+
+
+def test_a_modality_that_is_not_there(tmp_path: Path, sources: Path) -> None:
+    models = tmp_path / "models"
+    with pytest.raises(EncoderLoadError, match="not pictures"):
+        publish(models, sources / "bert", name="words", modality="image")
+    with pytest.raises(EncoderLoadError, match="does not encode image; use 'image'"):
+        publish(models, "text", name="words", modality="image")
+    with pytest.raises(EncoderLoadError, match="no tower is registered for modality 'smell'"):
+        publish(models, sources / "bert", name="words", modality="smell")
+    assert not list(tmp_path.rglob("words"))
+    publish(models, sources / "bert", name="words")
+    exported = models / "words" / "1"
+    assert publish(models, exported, name="others", modality="text").modality == "text"
+    with pytest.raises(EncoderLoadError, match="is an exported encoder of text, and holds no tower of image"):
+        publish(models, exported, name="pictures", modality="image")
+
+
+def test_one_name_has_one_modality(tmp_path: Path, sources: Path) -> None:
+    models = tmp_path / "models"
+    text = publish(models, sources / "bert", name="both")
+    vit = tiny_models.vit(tmp_path / "vit")
+    told = r"encodes text, and both/2 .* encodes image; .*a name of its own"
+    with pytest.raises(ContractMismatchError, match=told) as caught:
+        publish(models, vit, name="both", version=2)
+    assert text.label in str(caught.value)
+    assert published(models) == [text]
+    # What is under development may become something else altogether.
+    assert publish(models, vit, name="both", replace_other=True).modality == "image"
 
 
 def test_a_fresh_checkout_is_completed(tmp_path: Path, sources: Path) -> None:

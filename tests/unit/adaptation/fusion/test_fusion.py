@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,12 @@ from connector.adaptation import pretrain
 from connector.adaptation.fusion import members as member_module
 from connector.adaptation.fusion.job import _held_out, _Job
 from connector.adaptation.fusion.members import MemberVectors
+from connector.adaptation.fusion.named_media import media_fingerprint
 from connector.adaptation.fusion.report import FusionReport
 from connector.adaptation.fusion.spec import FusionSpec
 from connector.adaptation.fusion.views import two_views
 from connector.errors import ConfigurationError, TrainingError
+from connector.ingest.catalogue import open_catalogue
 from tests.unit.encoders import tiny_models
 
 FusionMaker = Callable[..., FusionSpec]
@@ -146,6 +149,58 @@ def test_rows_that_cannot_be_used_are_counted_and_own_members_kept(
             assert not item.contract.shares_space_with(words.contract)
         assert item.encode([{"text": "red"}]).shape == (1, 20)
     assert encoders.EncoderFolder.open(report.folder / "members" / "text").contract.label.startswith("words/3 ")
+
+
+def test_a_changed_picture_is_read_again(
+    make_fusion: FusionMaker, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = pq.read_table(pairs_file).slice(0, 8)
+    (tmp_path / "shop" / "media").mkdir(parents=True)
+    for row, content in enumerate(table["image"].to_pylist()):
+        (tmp_path / "shop" / "media" / f"{row}.png").write_bytes(content)
+    paths = [f"media/{row}.png" for row in range(8)]
+    columns = {"colour": table["colour"], "form": table["form"], "image": paths}
+    catalogue = tmp_path / "shop" / "items.parquet"
+    pq.write_table(pa.table(columns), catalogue)
+    spec = make_fusion(catalogue={"path": str(catalogue)}, steps=1)
+    first = member_module.member_vectors(spec, tmp_path / "out").vectors["image"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(member_module, "_make", lambda *_: pytest.fail("encoded again"))
+        member_module.member_vectors(spec, tmp_path / "out")
+    (tmp_path / "shop" / "media" / "3.png").write_bytes(table["image"][4].as_py())
+    second = member_module.member_vectors(spec, tmp_path / "out").vectors["image"]
+    changed = ~np.isclose(first, second, atol=1e-4).all(axis=1)
+    assert changed.tolist() == [row == 3 for row in range(8)]
+    np.testing.assert_allclose(second[3], first[4], atol=1e-4)
+
+
+def test_files_that_a_catalogue_names_are_told_by_size_and_time(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    for name in ("here.png", "far/there.png"):
+        (tmp_path / name).write_bytes(b"one")
+    inline = {"bytes": b"x", "path": "here.png"}
+    rows = {
+        "path": ["here.png", None, str(tmp_path / "here.png"), "https://a.b/c.png", "gone.png"],
+        "held": [{**inline}] * 5,
+        "named": [{"bytes": None, "path": "there.png"}, *[inline] * 4],
+        "bytes": [b"x"] * 5,
+    }
+    pq.write_table(pa.table(rows), tmp_path / "items.parquet")
+    catalogue = open_catalogue(tmp_path / "items.parquet")
+    root = str(tmp_path / "far")
+
+    def told(*columns: str) -> str | None:
+        return media_fingerprint(catalogue, columns, root)
+
+    assert told("bytes", "held", "absent") is None
+    before = told("path", "bytes"), told("named")
+    assert None not in before
+    assert before == (told("path"), told("named", "held"))
+    (tmp_path / "far" / "there.png").write_bytes(b"another")
+    assert (told("path"), before[1] == told("named")) == (before[0], False)
+    os.utime(tmp_path / "here.png", (1, 1))
+    assert told("path") != before[0]
 
 
 def test_a_member_that_would_be_taken_for_the_shipped_one(make_fusion: FusionMaker, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def shuffled(club_content: Path, tmp_path_factory: pytest.TempPathFactory) -> st
 def test_items_that_go_together_come_together(
     make_items: JobMaker, club_content: Path, shuffled: str, pairs: str
 ) -> None:
-    raw = read_content(ContentSource(path=str(club_content)))[1]
+    raw = read_content(ContentSource(path=str(club_content))).vectors
     assert of_one_club(raw) < 0.5
     report = pretrain(make_items("co_interaction", pairs=pairs), show=False)
     control = pretrain(make_items("co_interaction", "control", pairs=pairs, content={"path": shuffled}), show=False)
@@ -169,6 +169,28 @@ def test_a_bad_spec_is_one_clear_line(make_items: JobMaker, job: str, changes: d
     with pytest.raises(ConfigurationError, match=f"^spec: {reason}") as caught:
         make_items(job, **changes)
     assert "\n" not in str(caught.value)
+
+
+def test_vectors_that_are_all_alike(make_items: JobMaker, club_content: Path, tmp_path: Path) -> None:
+    ids = pq.read_table(club_content)["item_id"]
+    same = {"path": str(tmp_path / "same.parquet"), "vector": "embedding"}
+    pq.write_table(pa.table({"item_id": ids, "embedding": [[1.0, 2.0]] * len(ids)}), same["path"])
+    told = r"same\.parquet: the vectors of all \d+ items \(column 'embedding'\) are alike"
+    for job in JOBS:
+        with pytest.raises(TrainingError, match=told) as caught:
+            pretrain(make_items(job, content=same), show=False)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(TrainingError, match=told):
+        pretrain(make_items("collaborative_alignment", interactions=None, factors=None, vectors=same), show=False)
+    # Everybody chose the same items.
+    rows = [(f"u{user}", ids[item].as_py(), item) for user in range(8) for item in range(8)]
+    users, items, moments = zip(*rows, strict=True)
+    pq.write_table(pa.table({"user_id": users, "item_id": items, "event_timestamp": moments}), tmp_path / "all.parquet")
+    interactions = {"path": str(tmp_path / "all.parquet")}
+    with pytest.raises(
+        TrainingError, match=r"all\.parquet: the singular vectors of all 8 items \(column 'item_id'\) are alike"
+    ):
+        pretrain(make_items("collaborative_alignment", interactions=interactions, factors=1), show=False)
 
 
 def test_too_few_users_for_the_factors(make_items: JobMaker) -> None:

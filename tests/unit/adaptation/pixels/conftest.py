@@ -63,7 +63,10 @@ def make_pictures(striped: Path, tmp_path: Path) -> Callable[..., JobSpec]:
             values |= {"decoder_hidden": 32, "decoder_layers": 1}
         else:
             values |= {"tower": {"kind": "new", "image_size": SIDE, "hidden_sizes": [8, 16], "depths": [1, 1]}}
-            values |= {"dimension": 16, "head": 16, "augmentation": {"crop": 0.7, "brightness": 0.5, "contrast": 0.5}}
+            # The pictures have no colours.
+            grey = {"saturation": 0, "hue": 0, "grey": 0}
+            light = {"crop": 0.7, "brightness": 0.5, "contrast": 0.5}
+            values |= {"dimension": 16, "head": 16, "augmentation": light | grey}
         return parse_spec({name: value for name, value in {**values, **changes}.items() if value is not None})
 
     return make

@@ -175,7 +175,7 @@ def test_pictures_that_cannot_be_used(make_pictures: JobMaker, striped: Path, tm
         ({"path": str(tmp_path / "none.parquet")}, r"0 usable pictures are too few .*\(5 rows\)"),
         ({"path": str(tmp_path / "gone.parquet")}, "no such file"),
         ({"path": str(striped), "image": "photo"}, "no column 'photo'; it has image, way"),
-        ({"path": __file__}, "cannot be read as Parquet"),
+        ({"path": __file__}, "unknown format"),
     ):
         with pytest.raises(TrainingError, match=reason) as caught:
             pretrain(make_pictures("views", pictures=[source]), show=False)
@@ -189,3 +189,29 @@ def test_paths_count_from_the_specs_folder(tmp_path: Path, job: str) -> None:
     spec: Any = load_spec(file)
     assert [spec.out, spec.pictures[0].path] == [str(tmp_path / name) for name in ("out", "p.parquet")]
     assert parse_spec(json.loads(spec.model_dump_json())) == spec
+
+
+def test_colours_are_changed_where_views_are_made_and_nowhere_else(make_pictures: JobMaker) -> None:
+    def colours(job: str, **changes: Any) -> list[float]:
+        spec: Any = make_pictures(job, **changes)
+        return [spec.augmentation.saturation, spec.augmentation.hue, spec.augmentation.grey]
+
+    assert colours("views", augmentation=None) == colours("views", augmentation={"crop": 0.6}) == [0.4, 36, 0.2]
+    assert colours("views", augmentation={"hue": 0}) == [0.4, 0, 0.2]
+    assert colours("masked_patches", augmentation=None) == [0, 0, 0]
+
+
+def test_pictures_of_a_folder_of_parts_by_their_paths(make_pictures: JobMaker, striped: Path, tmp_path: Path) -> None:
+    table = pq.read_table(striped).slice(0, 40)
+    (tmp_path / "shop" / "files").mkdir(parents=True)
+    names: list[str | None] = [f"files/{row}.png" for row in range(len(table))]
+    for name, content in zip(names, table["image"].to_pylist(), strict=True):
+        (tmp_path / "shop" / str(name)).write_bytes(content)
+    names[7], names[30] = "files/gone.png", None
+    for part, rows in enumerate((names[:25], names[25:])):
+        pq.write_table(pa.table({"photo": rows}), tmp_path / "shop" / f"part-{part}.parquet")
+    for job in JOBS:
+        source = {"path": str(tmp_path / "shop"), "image": "photo"}
+        report: Any = pretrain(make_pictures(job, job, pictures=[source], steps=1, batch_size=16), show=False)
+        assert report.pictures + report.held_out == 38
+        assert report.skipped == {"no such file": 1, "nothing there": 1}

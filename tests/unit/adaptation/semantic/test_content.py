@@ -20,10 +20,11 @@ def write(folder: Path, **columns: list[object]) -> str:
 
 def test_words_become_vectors_and_an_empty_column_is_no_word(tmp_path: Path) -> None:
     path = write(tmp_path, item_id=["a", "b"], title=["Red dress", "Lamp"], tags=[["x", "y"], None])
-    ids, vectors = read_content(ContentSource(path=path, text="{title}. {tags}"), show=False)
+    content = read_content(ContentSource(path=path, text="{title}. {tags}"), show=False)
     with encoders.load("text") as text:
-        assert vectors == pytest.approx(text.encode(["Red dress. x, y", "Lamp. "]), abs=1e-5)
-    assert ids == ["a", "b"]
+        assert content.encoder == text.contract
+        assert content.vectors == pytest.approx(text.encode(["Red dress. x, y", "Lamp. "]), abs=1e-5)
+    assert content.ids == ["a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import torch
 from safetensors.torch import load_file
 
 from connector.adaptation import pretrain
+from connector.adaptation.semantic.next_job import NOT_FOUND, id_scorer, read_encoder
 from connector.adaptation.semantic.saving import load_generator
 from connector.adaptation.spec import parse_spec
 from connector.errors import CatalogueError
+from connector.evaluation.splits import Split
 from encoders.errors import EncoderLoadError
 from encoders.semantic.generator import SemanticIdModel
-from encoders.semantic.trie import IdTrie
+from encoders.semantic.trie import IdTrie, with_last_code
 from encoders.towers.history import Shape
 
 IDS = np.asarray([[0, 0, 0], [0, 1, 0], [0, 1, 1], [2, 0, 0], [2, 2, 0]])
@@ -58,6 +61,43 @@ def test_narrow_beams_still_write_only_what_exists(model: SemanticIdModel) -> No
     assert found.shape == (1, 2)
     assert set(found[0].tolist()) <= {0, 1, 2, 3, 4}
     assert torch.isfinite(chances).all()
+
+
+@pytest.mark.parametrize("beams", [1, 2, 5])
+def test_what_is_left_out_takes_no_room_in_the_beam(model: SemanticIdModel, beams: int) -> None:
+    items = torch.tensor([[0, 1, 3], [5, 4, 2], [1, 1, 1]])
+    # Of the first two everything under one first code goes; of the last nothing is left.
+    without = [[0, 1, 2, 1], [3, 4], [4, 3, 2, 1, 0]]
+    padded = torch.tensor([[*row, *[-1] * (5 - len(row))] for row in without])
+    found, chances = model.generate(items, beams, without=padded)
+    wanted = exact(model, items)
+    for row in range(3):
+        wanted[row, without[row]] = -np.inf
+        left = len(IDS) - len(set(without[row]))
+        valid = found[row][found[row] >= 0].tolist()
+        assert len(valid) == min(beams, left)
+        assert not set(valid) & set(without[row])
+        if beams >= left:
+            assert valid == np.argsort(-wanted[row]).tolist()[:left]
+            assert chances[row][:left].numpy() == pytest.approx(np.sort(wanted[row])[::-1][:left], abs=1e-5)
+    nothing, _ = model.generate(items, beams, without=torch.zeros(3, 0, dtype=torch.int64))
+    assert torch.equal(nothing, model.generate(items, beams)[0])
+
+
+def test_a_long_history_leaves_a_whole_beam() -> None:
+    rng = np.random.default_rng(0)
+    codes = with_last_code(rng.integers(0, 5, (120, 2)))
+    torch.manual_seed(0)
+    model = SemanticIdModel(IdTrie(codes), Shape(hidden=8, layers=1, heads=2, longest=6, dropout=0.0)).eval()
+    order = rng.permutation(120)
+    split = Split([order[:100], order[:3], order[:0]], [order[100:]] * 3, 120)
+    scores = id_scorer(model, split, 20)(np.arange(3))
+    found = [np.flatnonzero(row > NOT_FOUND) for row in scores]
+    assert sorted(found[0]) == sorted(order[100:])
+    assert [len(row) for row in found] == [20, 20, 20]
+    assert not set(found[1]) & set(order[:3])
+    # What others of the batch went through changes nothing.
+    np.testing.assert_allclose(id_scorer(model, split, 20)(np.asarray([1]))[0], scores[1], rtol=1e-5)
 
 
 def test_the_loss_is_that_of_the_ids(model: SemanticIdModel) -> None:
@@ -107,6 +147,9 @@ def test_a_ring_is_learned(shop_of_cycles: Path, tmp_path: Path) -> None:
     with pytest.raises(EncoderLoadError, match="was trained on other ids"):
         load_generator(report.folder, IdTrie(np.roll(trie.ids, 1, axis=0)))
     assert "interactions.parquet" in (report.folder / "README.md").read_text()
+    # The file of ids says nothing of who made their vectors.
+    assert read_encoder(tmp_path / "ids.parquet") is None
+    assert json.loads((report.folder / "tower.json").read_text())["content_encoder"] is None
 
 
 def test_resumed_is_undisturbed(shop_of_cycles: Path, tmp_path: Path) -> None:

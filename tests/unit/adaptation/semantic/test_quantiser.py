@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import encoders
 from connector.adaptation import JobSpec, pretrain
 from connector.adaptation.semantic.ids_job import figures_of
+from connector.adaptation.semantic.next_job import read_encoder
 from connector.adaptation.semantic.saving import load_quantiser
 from connector.adaptation.spec import parse_spec
-from connector.errors import CatalogueError, ConfigurationError, EncoderLoadError, TrainingError
+from connector.errors import (
+    CatalogueError,
+    ConfigurationError,
+    ContractMismatchError,
+    EncoderLoadError,
+    TrainingError,
+)
 from encoders.semantic.quantiser import Codes, Quantiser
 from encoders.semantic.trie import with_last_code
 
@@ -136,6 +145,47 @@ def test_too_few_items_and_unknown_fields(make_job: Callable[..., JobSpec], tmp_
         make_job(sizes=3)
     with pytest.raises(TrainingError, match=r"step \d+: the (loss|gradient) is"):
         pretrain(make_job(learning_rate=1e30, warmup=0.0), show=False)
+
+
+def test_vectors_that_are_all_alike(make_job: Callable[..., JobSpec], tmp_path: Path) -> None:
+    path = tmp_path / "alike.parquet"
+    ids = [f"i{row}" for row in range(60)]
+    vectors = [[1.0 * row, 2.0 * row, 3.0 * row] for row in range(1, 61)]
+    pq.write_table(pa.table({"item_id": ids, "embedding": vectors, "title": ["coat"] * 60}), path)
+    for content, column in (
+        ({"vector": "embedding"}, r"column 'embedding'"),
+        ({"text": "{title}"}, r"text '{title}'"),
+    ):
+        told = rf"alike\.parquet: the vectors of all 60 items \({column}\) are alike"
+        with pytest.raises(TrainingError, match=told) as caught:
+            pretrain(make_job(content={"path": str(path), **content}), show=False)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_encoder_of_the_vectors_is_written_down(make_job: Callable[..., JobSpec], tmp_path: Path) -> None:
+    report = pretrain(make_job(steps=1), show=False)
+    record = json.loads((report.folder / "tower.json").read_text())
+    assert record["content_encoder"] is None
+    assert "which encoder made them is not recorded" in (report.folder / "README.md").read_text()
+    text, stranger = (
+        encoders.default_contract("text"),
+        encoders.external_contract("stranger", version=1, dimension=384, modality="text"),
+    )
+    load_quantiser(report.folder, stranger)
+
+    path = tmp_path / "words.parquet"
+    words = [f"{colour} {thing}" for colour in ("red", "green", "blue", "old") for thing in ("coat", "lamp", "chair")]
+    pq.write_table(pa.table({"item_id": words, "title": words}), path)
+    report = pretrain(make_job("words", steps=1, content={"path": str(path), "text": "{title}"}), show=False)
+    record = json.loads((report.folder / "tower.json").read_text())
+    assert encoders.EncoderContract.from_dict(record["content_encoder"]) == text
+    assert text.label in (report.folder / "README.md").read_text()
+    assert read_encoder(tmp_path / "words" / "semantic_ids.parquet") == record["content_encoder"]
+    load_quantiser(report.folder, text.renamed("words", 3))
+    with pytest.raises(ContractMismatchError) as caught:
+        load_quantiser(report.folder, stranger)
+    assert text.label in str(caught.value)
+    assert stranger.label in str(caught.value)
 
 
 def test_weights_that_are_not_the_records(make_job: Callable[..., JobSpec]) -> None:

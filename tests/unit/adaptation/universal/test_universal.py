@@ -15,13 +15,23 @@ from safetensors.torch import load_file
 import encoders
 from connector.adaptation import JobSpec, load_spec, pretrain
 from connector.adaptation.publishing import require_encoder_job
+from connector.adaptation.semantic.content import read_content
+from connector.adaptation.sequences.data import histories_of
 from connector.adaptation.spec import parse_spec
+from connector.adaptation.universal.job import _Job, build_tower
 from connector.adaptation.universal.losses import changed_history_loss, next_content_loss
-from connector.errors import CatalogueError, ConfigurationError, EncoderLoadError
+from connector.errors import (
+    CatalogueError,
+    ConfigurationError,
+    ContractMismatchError,
+    EncoderLoadError,
+    TrainingError,
+)
 from encoders.towers.adaptor import Adaptation, Adaptor
 from encoders.towers.history import Shape
 from encoders.towers.universal import UniversalTower
 from tests.unit.adaptation.universal.conftest import EACH, TOPICS, topic_vectors
+from tests.unit.encoders import tiny_models
 
 JobMaker = Callable[..., JobSpec]
 SIZES = {"hidden": None, "layers": None, "longest": None, "experts": None}
@@ -148,6 +158,73 @@ def test_words_stand_for_vectors(make_universal: JobMaker) -> None:
     report = pretrain(spec, show=False)
     with encoders.load(report.folder, name="ways") as encoder, encoders.load("text") as text:
         assert encoder.encode(["a00"]) == pytest.approx(encoder.encode([text.encode(["about topic 0"])[0]]), abs=1e-4)
+
+
+def test_content_of_another_encoder_is_refused_where_both_are_known(make_universal: JobMaker, tmp_path: Path) -> None:
+    words: Any = {"content": {"path": make_universal().content.path, "text": "about {words}"}}  # type: ignore[union-attr]
+    text, folder = encoders.default_contract("text"), tmp_path / "out" / "tower"
+    pretrain(make_universal(steps=1, **words), show=False)
+    record = json.loads((folder / "tower.json").read_text())
+    assert encoders.EncoderContract.from_dict(record["content_encoder"]) == text
+    assert text.label in (folder / "README.md").read_text()
+    with encoders.load(folder, name="ways") as encoder:
+        assert encoder.content_encoder == text  # type: ignore[attr-defined]
+    other: Any = tiny_models.bert(tmp_path / "bert", hidden_size=32)
+    words["content"]["encoder"] = str(other)
+    second = make_universal("a", "second", **SIZES, steps=1, initial=str(folder), **words)
+    with pytest.raises(
+        ContractMismatchError, match=r"tower and .*\.parquet: vectors of text/1 .* and bert/1 "
+    ) as caught:
+        pretrain(second, show=False)
+    assert "\n" not in str(caught.value)
+    # Under another name it is the same encoder; of bare vectors nobody knows more than their length.
+    spec: Any = make_universal(**SIZES, initial=str(folder))
+    ids, content = ["x", "y"], np.eye(2, 384, dtype=np.float32)
+    assert build_tower(spec, ids, content, text.renamed("words", 2)).content_encoder == text.renamed("words", 2)
+    assert build_tower(spec, ids, content).content_encoder is None
+
+
+def test_a_folder_without_a_word_of_its_content_is_read_as_before(tmp_path: Path) -> None:
+    folder = small_tower().save(tmp_path / "tower")
+    record = json.loads((folder / "tower.json").read_text())
+    assert record.pop("content_encoder") is None
+    assert "content_encoder" not in record["preprocessing"]
+    with encoders.load(folder, name="ways") as new:
+        contract = new.contract
+    (folder / "tower.json").write_text(json.dumps(record))
+    with encoders.load(folder, name="ways") as old:
+        assert old.contract.preprocessing_hash == contract.preprocessing_hash
+        assert old.content_encoder is None  # type: ignore[attr-defined]
+
+
+def test_a_frozen_transformer_is_used_as_it_will_be_served(make_universal: JobMaker) -> None:
+    source = pretrain(make_universal(out="source", steps=2), show=False)
+    changes = {**SIZES, "steps": 2, "initial": str(source.folder), "dropout": 0.5, "contrast": 0.0, "noisy": False}
+    losses = {}
+    for learn in ("adaptor", "all"):
+        spec: Any = make_universal("b", learn, learn=learn, **changes)
+        content = read_content(spec.content, show=False)
+        job = _Job(spec, histories_of(spec, content.ids), content.vectors, None)
+        job.module.train()
+        # Whose dropout is left: the content's, in the adaptor.
+        job.tower.adaptor.drop.eval()
+        losses[learn] = [job.loss_of(0).item() for _ in range(2)]
+        assert job.tower.history.training == (learn == "all")
+        assert job.tower.adaptor.training
+    assert losses["adaptor"][0] == losses["adaptor"][1]
+    assert losses["all"][0] != losses["all"][1]
+
+
+def test_content_that_is_all_alike_is_one_line(make_universal: JobMaker, two_shops: Path, tmp_path: Path) -> None:
+    ids = pq.read_table(two_shops / "a_items.parquet")["item_id"]
+    pq.write_table(pa.table({"item_id": ids, "vector": [[1.0, 2.0]] * len(ids)}), tmp_path / "same.parquet")
+    content = {"path": str(tmp_path / "same.parquet")}
+    with pytest.raises(
+        TrainingError, match=r"same\.parquet: the vectors of all 40 items \(column 'vector'\) are alike"
+    ):
+        pretrain(make_universal(content=content), show=False)
+    # With vectors of their own items differ all the same.
+    pretrain(make_universal(content=content, ids=True, steps=1), show=False)
 
 
 def test_interactions_with_items_without_content_are_left_out(
