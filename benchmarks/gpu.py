@@ -82,6 +82,7 @@ def training(folder: Path, device: str, steps: int) -> Iterator[Figure]:
     pairs(folder)
     training_jobs.write_items(folder, ITEMS)
     words = {"pairs": [{"path": "pairs.parquet", "image": "image", "text": ["{words}"]}], "batch_size": 64}
+    often = {"steps": steps, "evaluate_every": steps, "checkpoint_every": steps}
     jobs: dict[str, dict[str, Any]] = {
         "next_item": {**training_jobs.HISTORIES, "longest": 50},
         "contrastive": {**words, "tower": {"kind": "new", "image_size": 64}},
@@ -90,13 +91,13 @@ def training(folder: Path, device: str, steps: int) -> Iterator[Figure]:
     }
     for name, settings in jobs.items():
         job = name.partition(",")[0]
-        found = {}
-        for place in ("cpu", device):
-            # Ids are made once, where the job that reads them looks for them.
-            out = job if place == "cpu" else f"{job}-on-device"
-            values = {**settings, "job": job, "out": out, "steps": steps, "evaluate_every": steps, "device": place}
-            found[place] = pretrain(parse_spec(values).located(folder), show=False)
-        cpu, gpu = found["cpu"], found[device]
+        # Ids are made on the CPU, where the job that reads them looks for them.
+        cpu, gpu = (
+            pretrain(
+                parse_spec({**settings, **often, "job": job, "out": out, "device": place}).located(folder), show=False
+            )
+            for out, place in ((job, "cpu"), (f"{job}-on-device", device))
+        )
         yield figure(
             f"train {name}",
             gpu.steps_per_second,

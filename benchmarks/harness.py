@@ -115,9 +115,6 @@ def header() -> dict[str, Any]:
     """Machine, versions and commit of this run."""
     import psutil
 
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "processor": _processor(),
@@ -125,8 +122,18 @@ def header() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
-        "commit": commit,
+        "commit": _commit(),
     }
+
+
+def _commit() -> str:
+    """Of this checkout; `-dirty` where more differs from it than figures that were measured."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!docs/benchmarks.md")
+    return git("describe", "--always") + ("-dirty" if changed else "")
 
 
 def _processor() -> str:

@@ -1,7 +1,8 @@
 """A real Milvus server (the `milvus` wheel, 2.3.5) for tests and benchmarks: own ports, own data, gone when told to.
 
 The wheel lives in an environment of its own. This process's child starts there as a few lines of Python that prepare
-the configuration, and becomes the server itself, so there is one process, and it dies with its parent.
+the configuration, and becomes the server itself, so there is one process, and it dies with its parent. Seldom, a server
+that was killed comes back alive and never healthy; it is then ended and started again, as a supervisor would.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from connector.errors import StoreUnavailableError
 
 ENVIRONMENT_VARIABLE = "CONNECTOR_MILVUS_SERVER_ENV"
 DEFAULT_ENVIRONMENT = ".venv-milvus"
+STARTS = 3
 ROLES = ("rootCoord", "proxy", "queryCoord", "queryNode", "indexNode", "dataCoord", "dataNode")
 PORTS = (
     "etcd_port",
@@ -92,7 +94,7 @@ class MilvusServer:
         folder: data and logs, half a gigabyte; made if absent, kept by `stop`.
         environment: virtual environment with the `milvus` wheel; default the one that `CONNECTOR_MILVUS_SERVER_ENV`
             names, else `.venv-milvus` in the working folder.
-        ready_s: seconds to wait for it.
+        ready_s: seconds to wait for it, at each of three starts.
         extra: settings of milvus.yaml by dotted name, such as `quotaAndLimits.dml.enabled`; read at each start.
     """
 
@@ -100,7 +102,7 @@ class MilvusServer:
         self,
         folder: str | Path,
         environment: str | Path | None = None,
-        ready_s: float = 120.0,
+        ready_s: float = 90.0,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder).resolve()
@@ -125,7 +127,8 @@ class MilvusServer:
         """Start and wait until it is healthy.
 
         Raises:
-            StoreUnavailableError: no `milvus` wheel in the environment, or it died or was not ready in time.
+            StoreUnavailableError: no `milvus` wheel in the environment, or it died, or was started three times and not
+                ready in time.
         """
         if self._python is None:
             raise StoreUnavailableError(
@@ -135,31 +138,21 @@ class MilvusServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._ports = self._ports or _free_ports([*PORTS, "metrics", "etcd_client", "etcd_peer"])
         self._alias = f"connector-{os.getpid()}-{self._ports['proxy_port']}"
-        etcd = self.folder / "etcd.yaml"
-        etcd.write_text(ETCD.format(client=self._ports["etcd_client"], peer=self._ports["etcd_peer"]))
-        order = {
-            "parent": os.getpid(),
-            "data": str(self.folder),
-            "ports": {name: self._ports[name] for name in PORTS},
-            "metrics": self._ports["metrics"],
-            "extra": {**{f"{role}.ip": "127.0.0.1" for role in ROLES}, **self.extra},
-            "alias": self._alias,
-            "etcd": str(etcd),
-        }
-        with (self.folder / "server.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [str(self._python), "-c", LAUNCH, json.dumps(order)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        try:
-            self._wait()
-        except BaseException:
-            self.stop()
-            raise
-        return self
+        health = "no answer"
+        for _ in range(STARTS):
+            self._launch(self._python)
+            try:
+                health = self._wait()
+            except BaseException:
+                self.stop()
+                raise
+            if not health:
+                return self
+            self.kill()
+        raise StoreUnavailableError(
+            f"the Milvus server is not ready after {STARTS} starts of {self._ready_s:.0f} s ({health}); "
+            f"see {self.folder}/server.log"
+        )
 
     def stop(self, grace_s: float = 10.0) -> None:
         """Stop it, by force after `grace_s` seconds; stopping twice is fine."""
@@ -195,18 +188,46 @@ class MilvusServer:
     ) -> None:
         self.stop()
 
-    def _wait(self) -> None:
+    def _launch(self, python: Path) -> None:
+        etcd = self.folder / "etcd.yaml"
+        etcd.write_text(ETCD.format(client=self._ports["etcd_client"], peer=self._ports["etcd_peer"]))
+        order = {
+            "parent": os.getpid(),
+            "data": str(self.folder),
+            "ports": {name: self._ports[name] for name in PORTS},
+            "metrics": self._ports["metrics"],
+            "extra": {**{f"{role}.ip": "127.0.0.1" for role in ROLES}, **self.extra},
+            "alias": self._alias,
+            "etcd": str(etcd),
+        }
+        with (self.folder / "server.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [str(python), "-c", LAUNCH, json.dumps(order)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _wait(self) -> str:
+        """Nothing once it is healthy; what it last said of its health when `ready_s` is over."""
         deadline = time.monotonic() + self._ready_s
+        said = "no answer"
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 raise StoreUnavailableError(f"the Milvus server ended while starting; see {self.folder}/server.log")
-            with suppress(urllib.error.URLError, OSError):
+            try:
                 address = f"http://127.0.0.1:{self._ports['metrics']}/healthz"
                 with urllib.request.urlopen(address, timeout=2) as answer:
-                    if b"OK" in answer.read():
-                        return
+                    said = answer.read().decode(errors="replace")
+                if "OK" in said:
+                    return ""
+            except urllib.error.HTTPError as error:
+                said = error.read().decode(errors="replace")
+            except OSError as error:
+                said = str(error)
             time.sleep(0.1)
-        raise StoreUnavailableError(f"the Milvus server is not ready after {self._ready_s:.0f} s; see {self.folder}")
+        return " ".join(said.split()) or "no answer"
 
     def _tidy(self, pid: int) -> None:
         """The server leaves these two behind, outside its folder, when it is killed."""

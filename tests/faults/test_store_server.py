@@ -71,7 +71,7 @@ def _killed_at(server: MilvusServer, point: int, turn: int) -> None:
 
     with (
         KillingProxy(int(server.uri.rsplit(":", 1)[1])) as proxy,
-        MilvusVectorStore(MilvusEndpoint(proxy.uri, timeout_s=30, patience_s=120)) as store,
+        MilvusVectorStore(MilvusEndpoint(proxy.uri, timeout_s=30, patience_s=400)) as store,
         ThreadPoolExecutor(1) as threads,
     ):
         store.list_collections()
@@ -84,7 +84,7 @@ def _killed_at(server: MilvusServer, point: int, turn: int) -> None:
         filled = threads.submit(fill)
         assert killed.wait(60)
         server.start()
-        filled.result(150)
+        filled.result(450)
 
 
 def again_and_again(call: Callable[[], Any]) -> None:
