@@ -67,11 +67,20 @@ class RowEncoder(Encoder):
                 stacked = {name: np.stack([rows[position][name] for position in group]) for name in names}
                 result.fill(group, self._runtime.run(stacked))
 
-        size = max(1, min(self._most, -(-len(items) // self._threads)))
         # Inputs of like size together: they are likely to end in one bucket.
         order = sorted(range(len(items)), key=lambda position: -_size(items[position]))
-        self._workers.each(run, [order[start : start + size] for start in range(0, len(order), size)])
+        self._workers.each(run, list(self._shares(order)))
         return result
+
+    def _shares(self, order: Sequence[int]) -> Iterator[Sequence[int]]:
+        """What the threads take one after another. On a CPU less and less of it, so that all of them end together:
+        a served batch is followed by another only when its last row is done."""
+        start, whole = 0, len(order)
+        while start < whole:
+            left = whole if self._runtime.accelerated else whole - start
+            size = max(1, min(self._most, -(-left // self._threads)))
+            yield order[start : start + size]
+            start += size
 
     def close(self) -> None:
         """Release the network."""

@@ -47,7 +47,7 @@ def resolve(source: str | Path, modality: str | None = None) -> Source:
         modality: of the tower that is meant; default: as `modality_of` says.
 
     Raises:
-        EncoderLoadError: not found, or an exported encoder of another modality; names the source and the remedy.
+        EncoderLoadError: not found, or an exported encoder or tower of another modality; names source and remedy.
     """
     if isinstance(source, str) and source in DEFAULTS:
         if (source, modality) == ("image", "video"):
@@ -73,6 +73,8 @@ def _found(folder: Path, modality: str | None, label: str) -> Source:
             f"{folder}: is an exported encoder of {own}, and holds no tower of {modality}; give the folder or id that "
             "it was exported from"
         )
+    if (folder / "tower.json").is_file() and (own := modality_of(folder)) not in {modality, BORROWED.get(modality)}:
+        raise EncoderLoadError(f"{folder}: is a tower of {own}, and holds none of {modality}; name one that does")
     return Source(folder, modality, label)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connector.adaptation.report import figure_rows
-from connector.adaptation.spec import ContrastiveSpec
+from connector.adaptation.spec import ContrastiveSpec, PairSource
 
 if TYPE_CHECKING:
     from connector.adaptation.contrastive import PretrainReport
@@ -29,8 +29,8 @@ def write_card(spec: ContrastiveSpec, report: PretrainReport, *, title: str | No
         tower["source"] = Path(tower["source"]).name
     kind = "pretrained" if spec.tower.kind == "pretrained" else "new"
     settings = ", ".join(f"{name} {value}" for name, value in tower.items())
-    encoder = Path(spec.text_encoder).name
-    words = f"towards the locked vectors of the text encoder `{encoder}`"
+    encoder = Path(spec.other_encoder).name
+    words = f"towards the locked vectors of the {spec.towards or 'text'} encoder `{encoder}`"
     if spec.free_text is not None:
         words = f"together with the text encoder `{encoder}`, which learned along and lies beside this one"
     return f"""# {title or f"{spec.medium.capitalize()} encoder"}
@@ -54,7 +54,7 @@ it with `encoders.load(folder)`.
 
 
 def _training(spec: ContrastiveSpec, report: PretrainReport) -> str:
-    sources = "\n".join(f"- `{Path(source.path).name}`: {', '.join(source.text)}" for source in spec.pairs)
+    sources = "\n".join(f"- `{Path(source.path).name}`: {', '.join(_other_half(source))}" for source in spec.pairs)
     what = spec.pairs[0].what
     if report.held_out:
         heading = "How well it does on the rows held out"
@@ -63,7 +63,7 @@ def _training(spec: ContrastiveSpec, report: PretrainReport) -> str:
         heading, note = "How well it does on rows it learned from", f"{NOTHING_HELD_OUT}\n\n"
     return f"""## Trained on
 
-{report.pairs} pairs of {what} and words, {report.held_out} held out:
+{report.pairs} pairs of {what} and {spec.pairs[0].other}, {report.held_out} held out:
 
 {sources}
 
@@ -76,3 +76,7 @@ def _training(spec: ContrastiveSpec, report: PretrainReport) -> str:
 |---|---|
 {figure_rows(report.metrics)}
 """
+
+
+def _other_half(source: PairSource) -> tuple[str, ...]:
+    return source.text if source.towards is None else (f"column {source.towards.column}",)

@@ -1,4 +1,4 @@
-"""The contrastive job: pictures, sounds or films are drawn towards the vectors of their words."""
+"""The contrastive job: pictures, sounds or films are drawn towards the vectors of their words, or of one another."""
 
 from __future__ import annotations
 
@@ -67,11 +67,12 @@ def pretrain_contrastive(
     Raises:
         TrainingError: no usable pairs, none that differ, or a loss that is not finite.
         ConfigurationError: `resume` finds a checkpoint of another spec, or `free_text` an exported encoder.
-        EncoderLoadError: a text encoder or tower that cannot be loaded.
+        EncoderLoadError: an encoder or tower that cannot be loaded.
     """
     import torch
 
     from connector.adaptation.bar import TrainingBar
+    from connector.adaptation.locked_media import LockedMedia
     from connector.adaptation.mediums import medium_of
     from connector.adaptation.pairs import read_pairs
     from connector.adaptation.processes import Processes, choose_device
@@ -86,8 +87,11 @@ def pretrain_contrastive(
         tower = build_tower(spec.tower, words.dimension, words.space, spec.medium)
         medium = medium_of(spec, tower, device)
         with TrainingBar("reading pairs", None, show=show) as bar:
-            pairs = read_pairs(spec.pairs, medium.decode, medium.shape, out / "cache", bar.advance, medium.dtype)
-        words.take(pairs.texts, device, show=show)
+            others = words if isinstance(words, LockedMedia) else None
+            pairs = read_pairs(
+                spec.pairs, medium.decode, medium.shape, out / "cache", bar.advance, medium.dtype, others
+            )
+        words.take(pairs.others, device, show=show)
     train_rows, held_rows = split(len(pairs), spec.validation, spec.seed)
     _require_contrast(spec, pairs, train_rows)
     job = _Job(spec, tower, medium, pairs, words, train_rows, held_rows, device)
@@ -119,15 +123,22 @@ def _require_contrast(spec: ContrastiveSpec, pairs: PairSet, rows: NDArray[np.in
     """
     if len(rows) < 2:
         raise TrainingError(f"{len(rows)} usable pairs are too few to learn from; at least 2 are needed")
-    worded = dict.fromkeys(name for source in spec.pairs for text in source.text for name in columns_of(text))
-    grouped = dict.fromkeys(name for source in spec.pairs for name in source.group) or worded
-    texts = np.concatenate([pairs.text_ids[row] for row in rows])
+    drawn = [
+        name
+        for source in spec.pairs
+        for name in (
+            [source.towards.column] if source.towards else [c for text in source.text for c in columns_of(text)]
+        )
+    ]
+    grouped = [name for source in spec.pairs for name in source.group] or drawn
+    others = np.concatenate([pairs.other_ids[row] for row in rows])
     files = ", ".join(source.path for source in spec.pairs)
-    for values, what, columns in ((texts, "have the same words", worded), (pairs.groups[rows], "are alike", grouped)):
+    same = "have the same words" if spec.towards is None else f"have the same {spec.pairs[0].other}"
+    for values, what, columns in ((others, same, drawn), (pairs.groups[rows], "are alike", grouped)):
         if len(np.unique(values)) < 2:
             raise TrainingError(
-                f"{files}: all {len(rows)} pairs to learn from {what} (column {', '.join(columns)}); there is nothing "
-                "to tell apart"
+                f"{files}: all {len(rows)} pairs to learn from {what} (column {', '.join(dict.fromkeys(columns))}); "
+                "there is nothing to tell apart"
             )
 
 
@@ -200,7 +211,7 @@ class _Job:
         generator = torch.Generator().manual_seed(self._spec.seed * 1_000_003 + step)
         draws = torch.rand(len(rows), generator=generator).numpy()
         texts = np.asarray(
-            [(ids := self._pairs.text_ids[row])[int(draw * len(ids))] for row, draw in zip(rows, draws, strict=True)]
+            [(ids := self._pairs.other_ids[row])[int(draw * len(ids))] for row, draw in zip(rows, draws, strict=True)]
         )
         images = self._tower(*self._medium.inputs(self._pairs.pictures.take(rows), generator))
         same = same_meaning(torch.from_numpy(texts), torch.from_numpy(self._pairs.groups[rows])).to(self.device)
@@ -221,7 +232,7 @@ class _Job:
         import torch
 
         with torch.no_grad():
-            return self._words.vectors(torch.tensor([int(self._pairs.text_ids[row][0]) for row in rows]))
+            return self._words.vectors(torch.tensor([int(self._pairs.other_ids[row][0]) for row in rows]))
 
     def evaluate(self) -> dict[str, float]:
         import torch
@@ -229,7 +240,7 @@ class _Job:
         from connector.adaptation.metrics import retrieval_recall
 
         images = self._encode(self._held)
-        first = np.asarray([self._pairs.text_ids[row][0] for row in self._held])
+        first = np.asarray([self._pairs.other_ids[row][0] for row in self._held])
         # As for the loss, those mean the same that are of one group or have the same words.
         groups = torch.from_numpy(np.stack([self._pairs.groups[self._held], first], axis=1))
         _, distinct = np.unique(first, return_index=True)
@@ -238,7 +249,8 @@ class _Job:
             groups[torch.from_numpy(distinct)],
         )
         figures: dict[str, float] = {}
-        forth, back = f"{self._medium.name}_to_text", f"text_to_{self._medium.name}"
+        this, other = self._medium.name, self._spec.towards or "text"
+        forth, back = f"{this}_to_{other}", f"{other}_to_{this}"
         for k in (1, 5, 10):
             figures[f"{forth}/recall@{k}"] = retrieval_recall(images, words, groups, word_groups, k)
             figures[f"{back}/recall@{k}"] = retrieval_recall(words, images, word_groups, groups, k)

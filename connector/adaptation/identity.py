@@ -14,7 +14,7 @@ from encoders.source import DEFAULTS
 
 # Fields of specs that name a file or a folder; the later ones may name a default or a Hugging Face id instead.
 _FILES = ("path", "ids", "initial")
-_ENCODERS = ("source", "encoder", "text_encoder")
+_ENCODERS = ("source", "encoder", "text_encoder", "towards_encoder")
 _MEDIA_ROOT = "media_root"
 # Of a file, its two ends are looked at: a Parquet file's footer, or weights, of which training changes all.
 _END = 1 << 20

@@ -30,11 +30,20 @@ class MediaRows:
         catalogue: of `source`.
         column: of the media.
         beside: further columns that are needed.
+        more: columns of further media.
     """
 
-    def __init__(self, source: MediaCatalogue, catalogue: Catalogue, column: str, beside: Sequence[str]) -> None:
+    def __init__(
+        self,
+        source: MediaCatalogue,
+        catalogue: Catalogue,
+        column: str,
+        beside: Sequence[str] = (),
+        more: Sequence[str] = (),
+    ) -> None:
         self._source, self._catalogue, self._column = source, catalogue, column
         self._beside = tuple(dict.fromkeys(beside))
+        self._needed = tuple(dict.fromkeys((column, *beside, *more)))
         self._media = MediaSource(
             catalogue.location,
             media_root=source.media_root,
@@ -50,7 +59,7 @@ class MediaRows:
             TrainingError: a file breaks off or is corrupt.
         """
         with _as_training_errors(self._source.path):
-            yield from self._catalogue.batches((self._column, *self._beside), READ_ROWS)
+            yield from self._catalogue.batches(self._needed, READ_ROWS)
 
     def cells(self, batch: Batch) -> list[dict[str, Any]]:
         """Of each row the cells beside its media; None where its file has no such column."""
@@ -66,14 +75,19 @@ class MediaRows:
         Args:
             decode: file bytes → array; raises ValueError for what cannot be used.
         """
+        for row, content in self.files(batch, rows, self._column):
+            yield row, content if isinstance(content, str) else _decoded(content, decode)
+
+    def files(self, batch: Batch, rows: Sequence[int], column: str) -> Iterator[tuple[int, bytes | str]]:
+        """Of each of `rows` (positions in the batch, ascending) its file in a column of media, or why there is none."""
         # What is no text is read alike.
-        files = self._parts.read("media", (self._column,), batch.columns, np.asarray(rows, np.int64))
+        files = self._parts.read("media", (column,), batch.columns, np.asarray(rows, np.int64))
         place, content = next(files, (-1, None))
         for row in rows:
             if row != place:
                 yield row, "nothing there"
                 continue
-            yield row, _decoded(content, decode)
+            yield row, content if isinstance(content, bytes) else _reason(content)
             place, content = next(files, (-1, None))
 
     def close(self) -> None:
@@ -83,13 +97,19 @@ class MediaRows:
 
 @contextmanager
 def open_media(
-    source: MediaCatalogue, column: str, beside: Sequence[str] = (), *, cache: Path | None = None
+    source: MediaCatalogue,
+    column: str,
+    beside: Sequence[str] = (),
+    more: Sequence[str] = (),
+    *,
+    cache: Path | None = None,
 ) -> Iterator[MediaRows]:
     """Open a catalogue; headers of all its files are read, rows are not.
 
     Args:
         column: of the media.
         beside: further columns that are needed.
+        more: columns of further media.
         cache: where decoded rows will be written.
 
     Raises:
@@ -102,10 +122,10 @@ def open_media(
         )
     with _as_training_errors(source.path):
         catalogue = open_catalogue(source.path)
-        for name in (column, *beside):
+        for name in (column, *beside, *more):
             if name not in catalogue.columns:
                 raise TrainingError(f"{source.path}: no column {name!r}; it has {', '.join(catalogue.columns)}")
-        rows = MediaRows(source, catalogue, column, beside)
+        rows = MediaRows(source, catalogue, column, beside, more)
     with closing(rows):
         yield rows
 
@@ -123,10 +143,13 @@ def _as_training_errors(path: str) -> Iterator[None]:
         raise TrainingError(str(error)) from error
 
 
-def _decoded(content: Any, decode: Decode) -> NDArray[Any] | str:
-    if isinstance(content, Problem):
-        # What `ingest` is told in its settings is a field of the source here.
-        return content.reason.replace("ingest.max_media_bytes", "max_media_bytes")
+def _reason(problem: Any) -> str:
+    reason = problem.reason if isinstance(problem, Problem) else f"{type(problem).__name__} is no file"
+    # What `ingest` is told in its settings is a field of the source here.
+    return reason.replace("ingest.max_media_bytes", "max_media_bytes")
+
+
+def _decoded(content: bytes, decode: Decode) -> NDArray[Any] | str:
     try:
         return decode(content)
     except ValueError as error:

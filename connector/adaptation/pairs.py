@@ -1,4 +1,4 @@
-"""Media with words, out of catalogues: decoded, rendered, numbered; rows that cannot be used are counted."""
+"""Media with words or other media, out of catalogues: decoded, numbered; rows that cannot be used are counted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.adaptation.media_rows import Decode, MediaRows, open_media
+from connector.adaptation.others import Others, RenderedWords
 from connector.adaptation.pictures import PictureFile, write_pictures
 from connector.adaptation.spec import PairSource, columns_of
 from connector.errors import TrainingError
@@ -25,16 +26,16 @@ class PairSet:
 
     Attributes:
         pictures: the decoded rows, uint8 [rows, side, side, 3] for pictures, mapped from disk.
-        texts: the distinct words.
-        text_ids: per row, the numbers in `texts` of its renderings; int64 arrays of at least one.
+        others: the distinct words, or digests of the distinct files, that rows are drawn towards.
+        other_ids: per row, the numbers in `others` of its own; int64 arrays of at least one.
         groups: int64 [rows], equal where rows show the same thing.
         sources: row numbers of each source.
         skipped: reason → rows that could not be used.
     """
 
     pictures: PictureFile
-    texts: list[str]
-    text_ids: list[NDArray[np.int64]]
+    others: list[str]
+    other_ids: list[NDArray[np.int64]]
     groups: NDArray[np.int64]
     sources: list[NDArray[np.int64]]
     skipped: Counter[str] = field(default_factory=Counter)
@@ -50,6 +51,7 @@ def read_pairs(
     cache: Path,
     on_rows: Callable[[int], None] | None = None,
     dtype: type = np.uint8,
+    others: Others | None = None,
 ) -> PairSet:
     """Read every source in bounded batches.
 
@@ -57,21 +59,28 @@ def read_pairs(
         decode: file bytes → one row; raises ValueError for one that cannot be used.
         shape, dtype: of a row, [side, side, 3] for pictures.
         cache: folder that keeps the decoded rows.
+        others: finds the other halves; default: words.
 
     Raises:
         TrainingError: a catalogue or column that is not there or cannot be read, or not one usable pair.
     """
-    reader = _Reader(sources, decode, on_rows or (lambda _: None))
+    reader = _Reader(sources, decode, on_rows or (lambda _: None), others or RenderedWords())
     path = cache / "pictures.arrow"
     with ExitStack() as stack:
         # All before any is read: a wrong name in the last of them should not be found out after hours.
-        opened = [stack.enter_context(open_media(s, s.column, columns_beside(s), cache=cache)) for s in sources]
+        opened = [
+            stack.enter_context(open_media(source, source.column, *columns_beside(source), cache=cache))
+            for source in sources
+        ]
         cache.mkdir(parents=True, exist_ok=True)
         write_pictures(path, reader.batches(opened), shape, dtype)
     if not reader.groups:
-        reasons = "; ".join(f"{reason} ({rows} rows)" for reason, rows in reader.skipped.most_common(3))
+        skipped = reader.skipped + reader.others.skipped
+        reasons = "; ".join(f"{reason} ({rows} rows)" for reason, rows in skipped.most_common(3))
         what = " or ".join(sorted({source.what for source in sources}))
-        raise TrainingError(f"not one usable pair of {what} and words: {reasons or 'the files hold no rows'}")
+        raise TrainingError(
+            f"not one usable pair of {what} and {sources[0].other}: {reasons or 'the files hold no rows'}"
+        )
     pictures = PictureFile(path, shape, dtype)
     if len(pictures) != len(reader.groups):
         raise TrainingError(
@@ -80,19 +89,21 @@ def read_pairs(
         )
     return PairSet(
         pictures=pictures,
-        texts=list(reader.texts),
-        text_ids=reader.text_ids,
+        others=list(reader.numbers),
+        other_ids=reader.other_ids,
         groups=np.asarray(reader.groups, np.int64),
         sources=[np.asarray(rows, np.int64) for rows in reader.rows],
-        skipped=reader.skipped,
+        skipped=reader.skipped + reader.others.skipped,
     )
 
 
 class _Reader:
-    def __init__(self, sources: tuple[PairSource, ...], decode: Decode, on_rows: Callable[[int], None]) -> None:
-        self._sources, self._decode, self._on_rows = sources, decode, on_rows
-        self.texts: dict[str, int] = {}
-        self.text_ids: list[NDArray[np.int64]] = []
+    def __init__(
+        self, sources: tuple[PairSource, ...], decode: Decode, on_rows: Callable[[int], None], others: Others
+    ) -> None:
+        self._sources, self._decode, self._on_rows, self.others = sources, decode, on_rows, others
+        self.numbers: dict[str, int] = {}
+        self.other_ids: list[NDArray[np.int64]] = []
         self.groups: list[int] = []
         self.rows: list[list[int]] = [[] for _ in sources]
         self.skipped: Counter[str] = Counter()
@@ -109,49 +120,29 @@ class _Reader:
     def _usable(self, index: int, media: MediaRows, batch: Batch) -> Iterator[NDArray[Any]]:
         source, rows = self._sources[index], media.cells(batch)
         self.skipped.update(f"row: {reason}"[:160] for reason in batch.broken.values())
-        words = {row: rendered for row, cells in enumerate(rows) if (rendered := _render(source, cells))}
-        self.skipped.update({"no words": len(rows) - len(words)} if len(words) < len(rows) else {})
-        # A file is not fetched for a row that has no words.
-        for row, picture in media.decoded(batch, list(words), self._decode):
+        others = self.others.find(source, media, batch, rows)
+        # A file is not fetched for a row that has no other half.
+        for row, picture in media.decoded(batch, sorted(others), self._decode):
             if isinstance(picture, str):
                 self.skipped[f"{source.what}: {picture}"[:160]] += 1
                 continue
             self.rows[index].append(len(self.groups))
-            texts = [self.texts.setdefault(text, len(self.texts)) for text in words[row]]
-            self.text_ids.append(np.asarray(texts, np.int64))
-            meaning = _meaning(source, rows[row], words[row][0])
+            numbers = [self.numbers.setdefault(other, len(self.numbers)) for other in others[row]]
+            self.other_ids.append(np.asarray(numbers, np.int64))
+            meaning = _meaning(source, rows[row], numbers[0])
             self.groups.append(self._group_numbers.setdefault(meaning, len(self._group_numbers)))
             yield picture
 
 
-def columns_beside(source: PairSource) -> list[str]:
-    """The columns that a source needs beside that of its media."""
-    return [*source.group, *(name for template in source.text for name in columns_of(template))]
+def columns_beside(source: PairSource) -> tuple[list[str], list[str]]:
+    """The columns that a source needs beside that of its media: plain ones, and those of other media."""
+    plain = [*source.group, *(name for template in source.text for name in columns_of(template))]
+    return plain, [] if source.towards is None else [source.towards.column]
 
 
-def _meaning(source: PairSource, row: dict[str, Any], first_words: str) -> tuple[Any, ...]:
-    """What a row's group is known by: the group columns and what they hold, or its words, where one holds nothing."""
+def _meaning(source: PairSource, row: dict[str, Any], first_other: int) -> tuple[Any, ...]:
+    """What a row's group is known by: the group columns and what they hold; where one holds nothing, its other half."""
     held = tuple(row[name] for name in source.group)
     if not held or any(value is None for value in held):
-        return False, first_words
+        return False, first_other
     return True, source.group, tuple(map(str, held))
-
-
-def _render(source: PairSource, row: dict[str, Any]) -> list[str]:
-    """The row's words by each template whose columns are all filled."""
-    rendered: list[str] = []
-    for template in source.text:
-        values = {name: _worded(row[name]) for name in columns_of(template)}
-        if all(value.strip() for value in values.values()):
-            rendered.append(" ".join(template.format(**values).split()))
-    return rendered
-
-
-def _worded(value: Any) -> str:
-    """A cell in words: none where it is empty, or bytes that are no text."""
-    if not isinstance(value, bytes):
-        return "" if value is None else str(value)
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return ""

@@ -19,20 +19,56 @@ if TYPE_CHECKING:
 
 Trained = Literal["image", "audio", "video"]
 MEDIUMS: tuple[Trained, ...] = ("image", "audio", "video")
+WHAT: dict[Trained, str] = {"image": "picture", "audio": "sound", "video": "film"}
 # What follows the name of a tower in the name of the text encoder that learned along with it.
 TEXT_SUFFIX = "_text"
 
 
+class Towards(Record):
+    """What rows are drawn towards instead of words: one column of other media.
+
+    Attributes:
+        image, audio, video: the column; one of them is given.
+    """
+
+    image: str | None = None
+    audio: str | None = None
+    video: str | None = None
+
+    @property
+    def medium(self) -> Trained:
+        """What the column holds."""
+        return next(name for name in MEDIUMS if getattr(self, name) is not None)
+
+    @property
+    def what(self) -> str:
+        """One of them, for people."""
+        return WHAT[self.medium]
+
+    @property
+    def column(self) -> str:
+        """Its name."""
+        column: str = getattr(self, self.medium)
+        return column
+
+    @model_validator(mode="after")
+    def _one_column(self) -> Towards:
+        if sum(getattr(self, name) is not None for name in MEDIUMS) != 1:
+            raise ValueError(f"name one column, as {' or '.join(MEDIUMS)}")
+        return self
+
+
 class PairSource(MediaCatalogue):
-    """One catalogue of pictures, of sounds or of films, with words.
+    """One catalogue of pictures, of sounds or of films, with words, or with media of another kind.
 
     Attributes:
         image, audio, video: column of pictures, or of sounds or films where one of these is given: encoded bytes, paths
             or URLs.
         text: templates over the columns, e.g. `a photo of a {label}`; one is drawn each time a row is used, the
-            first is the one validated on.
+            first is the one validated on. Needed without `towards`.
+        towards: where the rows' other half is no words.
         group: columns that say which rows show the same thing; rows of one group are never each other's negatives.
-            Rows with the same words are not either.
+            Rows with the same words (or the same file to be drawn towards) are not either.
         weight: share of the batches' rows relative to the other sources; default: by number of rows. A share below one
             row of a batch comes in some batches and not in others.
     """
@@ -40,7 +76,8 @@ class PairSource(MediaCatalogue):
     image: str = "image"
     audio: str | None = None
     video: str | None = None
-    text: tuple[str, ...] = Field(min_length=1)
+    text: tuple[str, ...] = ()
+    towards: Towards | None = None
     group: tuple[str, ...] = ()
     weight: float | None = Field(None, gt=0)
 
@@ -52,7 +89,12 @@ class PairSource(MediaCatalogue):
     @property
     def what(self) -> str:
         """One of them, for people."""
-        return {"image": "picture", "audio": "sound", "video": "film"}[self.medium]
+        return WHAT[self.medium]
+
+    @property
+    def other(self) -> str:
+        """What the other half of a pair is, for people."""
+        return "words" if self.towards is None else self.towards.what
 
     @property
     def column(self) -> str:
@@ -65,6 +107,16 @@ class PairSource(MediaCatalogue):
             self.left_out("image", because=f"a source of {self.what}s ({self.medium}) holds no pictures")
         if self.audio is not None and self.video is not None:
             raise ValueError("audio and video: a source holds sounds or films; give two sources to two jobs")
+        return self
+
+    @model_validator(mode="after")
+    def _other_half(self) -> PairSource:
+        if self.towards is None and not self.text:
+            raise ValueError("text: a source needs words, as templates over its columns, or else `towards`")
+        if self.towards is not None:
+            self.left_out("text", because="rows are drawn towards one thing, and `towards` names another")
+            if self.towards.medium == self.medium:
+                raise ValueError(f"towards: these are {self.what}s already; name a column of another kind")
         return self
 
     @field_validator("text")
@@ -171,13 +223,16 @@ class FreeText(Record):
 
 
 class ContrastiveSpec(RunSpec):
-    """A contrastive job: pictures are drawn towards the vectors of their words, in a text space that is locked or free.
+    """A contrastive job: media are drawn towards the vectors of their words, in a text space that is locked or free, or
+    towards those of media of another kind, in the space of a locked encoder (ImageBind: Girdhar et al., CVPR 2023).
 
     Attributes:
         out: its result lies in `out/tower`, and a text encoder that learned along in `out/text`.
         text_encoder: anything `encoders.load` takes; with `free_text`, no exported encoder.
         free_text: where it is given, the text encoder learns too, and both end in a space of their own. Without, its
             vectors stay as they are, and what is learned lies in its space.
+        towards_encoder: of the media that `pairs` name as `towards`, in place of the text encoder: anything
+            `encoders.load` takes; default: the default encoder of that kind. Its vectors stay as they are.
         tower: over films, a `new` one sees each frame, and the frames' vectors are averaged.
         augmentation: of pictures, and of films, whose frames are all changed alike; what is done to sounds is said in
             `tower`.
@@ -189,6 +244,7 @@ class ContrastiveSpec(RunSpec):
     job: Literal["contrastive"] = "contrastive"
     pairs: tuple[PairSource, ...] = Field(min_length=1)
     text_encoder: str = "text"
+    towards_encoder: str | None = None
     free_text: FreeText | None = None
     tower: Annotated[NewTower | NewAudioTower | PretrainedTower, Field(discriminator="kind")] = NewTower()
     augmentation: Augmentation = Augmentation()
@@ -203,16 +259,37 @@ class ContrastiveSpec(RunSpec):
         if len(mediums) > 1 or not mediums <= set(needed):
             taken = "one kind" if needed == MEDIUMS else " or ".join(needed)
             raise ValueError(f"pairs are of {' and '.join(sorted(mediums))}; tower {self.tower.kind} takes {taken}")
+        self._require_one_other()
         if self.refit is not None and mediums != {"image"}:
             raise ValueError("refit is for pictures; leave it out")
         if mediums == {"audio"}:
             self.left_out("augmentation", because="is of pictures; sounds are changed by that of a new_audio tower")
         return self
 
+    def _require_one_other(self) -> None:
+        others = sorted({source.other for source in self.pairs})
+        if len(others) > 1:
+            raise ValueError(f"pairs are drawn towards {' and '.join(others)}; give each kind to a job of its own")
+        if self.towards is None:
+            self.left_out("towards_encoder", because="no pairs have `towards`; words are encoded by text_encoder")
+        else:
+            self.left_out("text_encoder", "free_text", because=f"pairs are drawn towards {others[0]}s, not words")
+
     @property
     def medium(self) -> Trained:
         """What is trained on."""
         return self.pairs[0].medium
+
+    @property
+    def towards(self) -> Trained | None:
+        """Kind of the media that it is drawn towards; None for words."""
+        towards = self.pairs[0].towards
+        return None if towards is None else towards.medium
+
+    @property
+    def other_encoder(self) -> str:
+        """The encoder of the other half: of words, or of what pairs name as `towards`."""
+        return self.text_encoder if self.towards is None else self.towards_encoder or self.towards
 
     @property
     def makes(self) -> dict[str, str]:
@@ -224,8 +301,14 @@ class ContrastiveSpec(RunSpec):
         """The same spec, its relative paths counted from `base`."""
         pairs = tuple(source.located(base) for source in self.pairs)
         tower = self.tower.located(base) if isinstance(self.tower, PretrainedTower) else self.tower
-        encoder = located_encoder(self.text_encoder, base)
-        changes = {"pairs": pairs, "tower": tower, "text_encoder": encoder, "out": str(base / self.out)}
+        other = None if self.towards_encoder is None else located_encoder(self.towards_encoder, base)
+        changes = {
+            "pairs": pairs,
+            "tower": tower,
+            "text_encoder": located_encoder(self.text_encoder, base),
+            "towards_encoder": other,
+            "out": str(base / self.out),
+        }
         return self.model_copy(update=changes)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from connector.adaptation.bar import TrainingBar
 from connector.adaptation.freezing import freeze, still_parts
+from connector.adaptation.locked_media import LockedMedia
 from connector.adaptation.spec import ContrastiveSpec, FreeText
 from connector.errors import ConfigurationError, TrainingError
 
@@ -26,7 +27,7 @@ TEXT = "text"
 
 
 class Words(Protocol):
-    """Vectors of a job's distinct words.
+    """Vectors of a job's distinct words, or of whatever else stands in their place.
 
     Attributes:
         dimension: of a vector.
@@ -60,12 +61,14 @@ def open_words(spec: ContrastiveSpec) -> Words:
     Raises:
         ConfigurationError: `free_text` with an exported encoder, whose graph cannot be trained.
         TrainingError: `free_text` with what it cannot train, or patterns that name nothing.
-        EncoderLoadError: a text encoder that cannot be loaded.
+        EncoderLoadError: an encoder that cannot be loaded, or that encodes something else.
     """
     import encoders
     from encoders.folder import is_encoder_folder
     from encoders.source import resolve
 
+    if spec.towards is not None:
+        return LockedMedia(encoders.load(spec.other_encoder, modality=spec.towards))
     if spec.free_text is None:
         return LockedWords(encoders.load(spec.text_encoder, modality="text"))
     source = resolve(spec.text_encoder, "text")

@@ -83,7 +83,7 @@ def test_media_as_bytes_and_paths(files: Path, tmp_path: Path, form: str, medium
     source = PairSource.model_validate({"path": path, medium: "medium", "text": ("{name}",)})
     values, pairs = read(source, tmp_path / "cache")
     assert values == [1, 2, 3, 4]
-    assert pairs.texts == list(NAMES)
+    assert pairs.others == list(NAMES)
     assert not pairs.skipped
 
 
@@ -95,7 +95,7 @@ def test_a_folder_of_parts_and_a_glob(files: Path, tmp_path: Path) -> None:
     told = {"text": ("{name}",), "media_root": str(files)}
     values, pairs = read(PairSource(path=str(tmp_path / "parts"), **told), tmp_path / "cache")
     assert values == [1, 7, 3]
-    assert pairs.texts == ["a", "see"]
+    assert pairs.others == ["a", "see"]
     assert pairs.skipped == {"picture: no such file": 1, "picture: nothing there": 1}
     assert read(PairSource(path=str(tmp_path / "parts" / "*.parquet"), **told), tmp_path / "cache")[0] == [1, 7]
 
@@ -139,7 +139,7 @@ def test_what_is_outside_too_large_or_broken_is_one_row_each(files: Path, tmp_pa
     path = write(files / "items.parquet", ["../secret", "large", "zero", "a"])
     values, pairs = read(PairSource(path=path, text=("{name}",), max_media_bytes=50), tmp_path / "cache")
     assert values == [1]
-    assert pairs.texts == ["d"]
+    assert pairs.others == ["d"]
     reasons = sorted(pairs.skipped)
     assert reasons[0] == "picture: 100 bytes, over 50 (max_media_bytes)"
     assert reasons[1] == "picture: no picture"

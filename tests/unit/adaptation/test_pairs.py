@@ -35,8 +35,8 @@ def test_rows_words_and_groups(tmp_path: Path) -> None:
     counted: list[int] = []
     pairs = read_pairs(sources, decode, (2, 2, 3), tmp_path / "cache", counted.append)
     assert len(pairs) == 3
-    assert pairs.texts == ["cup", "a photo of a cup"]
-    assert [ids.tolist() for ids in pairs.text_ids] == [[0, 1], [0, 1], [0]]
+    assert pairs.others == ["cup", "a photo of a cup"]
+    assert [ids.tolist() for ids in pairs.other_ids] == [[0, 1], [0, 1], [0]]
     assert pairs.groups[0] == pairs.groups[1] != pairs.groups[2]
     assert [rows.tolist() for rows in pairs.sources] == [[0, 1], [2]]
     assert pairs.skipped == {"picture: empty file": 1, "no words": 1}
@@ -101,7 +101,7 @@ def test_every_source_is_looked_for_before_one_is_read(tmp_path: Path) -> None:
 def test_words_in_bytes(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", image=[b"\1", b"\2"], name=[b"cup", b"\xff"])
     pairs = read_pairs((PairSource(path=path, text=("{name}",)),), decode, (2, 2, 3), tmp_path / "cache")
-    assert (pairs.texts, dict(pairs.skipped)) == (["cup"], {"no words": 1})
+    assert (pairs.others, dict(pairs.skipped)) == (["cup"], {"no words": 1})
 
 
 def test_rows_that_another_process_read_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

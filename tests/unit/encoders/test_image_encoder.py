@@ -57,10 +57,11 @@ def test_batches_are_shared_out_among_workers(picture: Callable[..., bytes]) -> 
     runtime = Means(workers=2)
     with encoder(runtime) as images:
         images.encode([picture("PNG")] * 6)
-        assert sorted(runtime.sizes) == [3, 3]
+        assert sorted(runtime.sizes) == [1, 2, 3]
         runtime.sizes.clear()
         images.encode([picture("PNG")] * 40)
-    assert runtime.sizes == [8] * 5
+    # The last are small, so that both workers end together.
+    assert sorted(runtime.sizes, reverse=True) == [8, 8, 8, 8, 4, 2, 1, 1]
 
 
 def test_limits_can_be_set(picture: Callable[..., bytes]) -> None:
@@ -84,7 +85,7 @@ def test_pictures_are_decoded_in_processes_of_their_own(
     with encoder(Means(workers=2), isolate=True) as images:
         result = images.encode_tolerant([*good, b"broken", None])
     np.testing.assert_array_equal(result.vectors[:4], wanted)
-    assert list(result.errors) == [4, 5]
+    assert sorted(result.errors) == [4, 5]
     assert result.errors[4].startswith("not a picture in a known format")
     assert result.errors[5] == "picture is null"
 
