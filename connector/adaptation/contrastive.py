@@ -76,7 +76,7 @@ def pretrain_contrastive(
     from connector.adaptation.mediums import medium_of
     from connector.adaptation.pairs import read_pairs
     from connector.adaptation.processes import Processes, choose_device
-    from connector.adaptation.sampler import split
+    from connector.adaptation.sampler import split, split_groups
     from connector.adaptation.towers import build_tower
     from connector.adaptation.training import train
     from connector.adaptation.words import TEXT, open_words
@@ -92,7 +92,10 @@ def pretrain_contrastive(
                 spec.pairs, medium.decode, medium.shape, out / "cache", bar.advance, medium.dtype, others
             )
         words.take(pairs.others, device, show=show)
-    train_rows, held_rows = split(len(pairs), spec.validation, spec.seed)
+    if spec.hold_out == "groups":
+        train_rows, held_rows = split_groups(pairs.groups, spec.validation, spec.seed)
+    else:
+        train_rows, held_rows = split(len(pairs), spec.validation, spec.seed)
     _require_contrast(spec, pairs, train_rows)
     job = _Job(spec, tower, medium, pairs, words, train_rows, held_rows, device)
     rates = {} if spec.free_text is None else {"words.": spec.free_text.rate}

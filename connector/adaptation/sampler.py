@@ -93,3 +93,15 @@ def split(rows: int, share: float, seed: int) -> tuple[Rows, Rows]:
     order = np.random.default_rng([seed, 0x5A1]).permutation(rows)
     held = round(rows * share)
     return np.sort(order[held:]), np.sort(order[:held])
+
+
+def split_groups(groups: NDArray[np.int64], share: float, seed: int) -> tuple[Rows, Rows]:
+    """Row numbers for training and for validation, a share of the groups and not of the rows.
+
+    Args:
+        groups: int64 [rows], equal where rows show the same thing.
+    """
+    distinct = np.unique(groups)
+    _, held = split(len(distinct), share, seed)
+    validation = np.isin(groups, distinct[held])
+    return np.flatnonzero(~validation), np.flatnonzero(validation)

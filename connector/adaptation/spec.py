@@ -237,7 +237,9 @@ class ContrastiveSpec(RunSpec):
         augmentation: of pictures, and of films, whose frames are all changed alike; what is done to sounds is said in
             `tower`.
         temperature: where it starts; it is learned and stays ≥ 0.01.
-        validation: share of rows held out.
+        validation: share of rows held out, or of groups.
+        hold_out: `rows`, or `groups`: nothing of what the rows held out show is learned from. Rows without a group are
+            of that of their words.
         refit: pictures only; leaves the last layer as it was trained where it is not given.
     """
 
@@ -250,6 +252,7 @@ class ContrastiveSpec(RunSpec):
     augmentation: Augmentation = Augmentation()
     temperature: float = Field(0.07, ge=0.01, le=1)
     validation: float = Field(0.05, ge=0, lt=1)
+    hold_out: Literal["rows", "groups"] = "rows"
     refit: Refit | None = None
 
     @model_validator(mode="after")

@@ -131,6 +131,15 @@ def test_report_and_card_say_that_nothing_was_held_out(make_spec: SpecMaker, pai
     assert "on the rows held out" not in card
 
 
+def test_whole_groups_are_held_out(make_spec: SpecMaker) -> None:
+    report = pretrain_contrastive(make_spec(hold_out="groups", validation=0.25, steps=2), show=False)
+    # Four of the sixteen groups, fifteen rows each.
+    assert (report.pairs, report.held_out) == (180, 60)
+    assert "Whole groups were held out" in (report.folder / "README.md").read_text()
+    by_row = pretrain_contrastive(make_spec("rows", validation=0.25, steps=2), show=False)
+    assert "Rows were held out, not groups" in (by_row.folder / "README.md").read_text()
+
+
 @pytest.mark.parametrize("device", ["abacus", "meta:x"])
 def test_a_device_that_is_not_there(make_spec: SpecMaker, device: str) -> None:
     with pytest.raises(TrainingError, match="cannot be used here"):

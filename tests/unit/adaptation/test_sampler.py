@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.adaptation.sampler import MixedBatches, split
+from connector.adaptation.sampler import MixedBatches, split, split_groups
 
 
 def test_every_row_once_in_each_lap() -> None:
@@ -85,3 +85,12 @@ def test_split(rows: int, share: float, held: int) -> None:
     assert len(validation) == held
     assert sorted([*train, *validation]) == list(range(rows))
     assert split(rows, share, seed=4)[1].tolist() == validation.tolist()
+
+
+def test_groups_are_held_out_whole() -> None:
+    groups = np.asarray([7, 3, 3, 9, 7, 5, 9, 9, 1, 5])
+    train, validation = split_groups(groups, 0.4, seed=4)
+    assert sorted([*train, *validation]) == list(range(10))
+    assert len(set(groups[validation])) == 2
+    assert not set(groups[train]) & set(groups[validation])
+    assert split_groups(groups, 0, seed=4)[1].tolist() == []
