@@ -86,7 +86,7 @@ def pretrain_contrastive(
         torch.manual_seed(spec.seed)
         tower = build_tower(spec.tower, words.dimension, words.space, spec.medium)
         medium = medium_of(spec, tower, device)
-        with TrainingBar("reading pairs", None, show=show) as bar:
+        with closing(medium), TrainingBar("reading pairs", None, show=show) as bar:
             others = words if isinstance(words, LockedMedia) else None
             pairs = read_pairs(
                 spec.pairs, medium.decode, medium.shape, out / "cache", bar.advance, medium.dtype, others

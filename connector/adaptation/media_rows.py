@@ -17,6 +17,7 @@ from connector.ingest.catalogue import Catalogue, open_catalogue
 from connector.ingest.files import SUFFIXES
 from connector.ingest.media import MediaSource
 from connector.ingest.parts import PartReader
+from encoders.errors import EncoderLoadError
 
 READ_ROWS = 256
 
@@ -152,5 +153,8 @@ def _reason(problem: Any) -> str:
 def _decoded(content: bytes, decode: Decode) -> NDArray[Any] | str:
     try:
         return decode(content)
+    except EncoderLoadError:
+        # Decoding itself does not work here: nothing that the file is to blame for.
+        raise
     except ValueError as error:
         return str(error)

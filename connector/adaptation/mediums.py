@@ -16,10 +16,11 @@ from connector.adaptation.augment_sounds import augment_sounds
 from connector.adaptation.sound_spec import NewAudioTower, SoundAugmentation
 from connector.adaptation.spec import Augmentation, ContrastiveSpec, PretrainedTower
 from connector.errors import ConfigurationError
-from encoders.media.audio import AudioLimits, decode_sound
-from encoders.media.image import ImageLimits, pixels_of
+from encoders.image import ImageEncoder
+from encoders.media.decoding import Recipe
 from encoders.media.preprocessing import ImagePreprocessing
-from encoders.media.video import VideoLimits, VideoPreprocessing, film_inputs
+from encoders.media.sandbox import Sandbox
+from encoders.media.video import VideoPreprocessing
 
 if TYPE_CHECKING:
     from encoders.towers.audio import AudioTower
@@ -31,7 +32,7 @@ DECIBEL = {"natural": float(np.log(10) / 10), "log10": 0.1, "decibel": 1.0}
 
 
 class Medium(Protocol):
-    """One kind of media.
+    """One kind of media, whose files are decoded in a process of its own: one that crashes it is left out.
 
     Attributes:
         name: `image`, `audio` or `video`.
@@ -47,6 +48,9 @@ class Medium(Protocol):
 
     def inputs(self, rows: NDArray[Any], generator: torch.Generator | None) -> tuple[Tensor, ...]:
         """Rows [n, *shape] → the tower's inputs on its device, changed by `generator` where one is given."""
+
+    def close(self) -> None:
+        """End the decoding process; it is started again if need be."""
 
 
 def medium_of(spec: ContrastiveSpec, tower: Any, device: torch.device) -> Medium:
@@ -87,13 +91,14 @@ class PictureMedium:
         self.preprocessing = replace(own, image_size=self._side, resize_to=scaled)
         self._how, self._device = how, device
         self.shape: tuple[int, ...] = (self._side, self._side, 3)
+        self._sandbox = Sandbox(Recipe("image", self.preprocessing.to_dict(), {}), seconds=ImageEncoder.patience)
         shape = (1, 3, 1, 1)
         mean, std = torch.tensor(own.mean, device=device), torch.tensor(own.std, device=device)
         self._factor, self._offset = (255 * own.scale / std).view(shape), (mean / std).view(shape)
 
     def decode(self, content: Any) -> NDArray[np.uint8]:
         """File bytes → uint8 [side, side, 3]."""
-        return pixels_of(content, self.preprocessing, ImageLimits())
+        return self._sandbox.decode(content)["pixels"]
 
     def inputs(self, rows: NDArray[Any], generator: torch.Generator | None) -> tuple[Tensor, ...]:
         """uint8 [n, side, side, 3] → `pixel_values` float32 [n, 3, H, W]; unchanged ones of the tower's own size."""
@@ -113,6 +118,10 @@ class PictureMedium:
         """float32 [n, 3, H, W] in [0, 1] → as the tower takes them, in place."""
         return pictures.mul_(self._factor).sub_(self._offset)
 
+    def close(self) -> None:
+        """End the decoding process."""
+        self._sandbox.close()
+
 
 class FilmMedium:
     """Frames of films at training resolution, uint8 [frames, side, side, 3]."""
@@ -124,13 +133,13 @@ class FilmMedium:
         self, own: VideoPreprocessing, how: Augmentation, device: torch.device, side: int | None = None
     ) -> None:
         self._pictures, self._device = PictureMedium(own.picture, how, device, side), device
-        self._preprocessing = replace(own, picture=self._pictures.preprocessing)
+        preprocessing = replace(own, picture=self._pictures.preprocessing)
+        self._sandbox = Sandbox(Recipe("video", preprocessing.to_dict(), {}))
         self.shape: tuple[int, ...] = (own.frames, *self._pictures.shape)
 
     def decode(self, content: Any) -> NDArray[np.uint8]:
         """File bytes → uint8 [frames, side, side, 3]."""
-        frames: NDArray[np.uint8] = film_inputs(content, self._preprocessing, VideoLimits())["frames"]
-        return frames
+        return self._sandbox.decode(content)["frames"]
 
     def inputs(self, rows: NDArray[Any], generator: torch.Generator | None) -> tuple[Tensor, ...]:
         """uint8 [n, frames, side, side, 3] → `pixel_values` float32 [n, frames, 3, H, W]."""
@@ -138,6 +147,10 @@ class FilmMedium:
         changed = self._pictures.changed(films.flatten(1, 2), generator)
         pictures = self._pictures.scaled(changed.view(-1, 3, *changed.shape[-2:]))
         return (pictures.view(len(rows), -1, *pictures.shape[1:]),)
+
+    def close(self) -> None:
+        """End the decoding process."""
+        self._sandbox.close()
 
 
 class SoundMedium:
@@ -149,7 +162,9 @@ class SoundMedium:
     def __init__(self, tower: AudioTower, seconds: float, how: SoundAugmentation, device: torch.device) -> None:
         preprocessing = tower.preprocessing
         self._preprocessing, self._how, self._device = preprocessing, how, device
-        self._samples = min(int(seconds * preprocessing.sample_rate), preprocessing.max_samples)
+        rate = preprocessing.sample_rate
+        self._samples = min(int(seconds * rate), preprocessing.max_samples)
+        self._sandbox = Sandbox(Recipe("wave", {"rate": rate, "seconds": self._samples / rate}, {}))
         silence = preprocessing.inputs(np.zeros(self._samples, np.float32))[preprocessing.names[0]]
         self._silence = float(silence.min())
         self._flat = silence.ndim == 1
@@ -158,9 +173,7 @@ class SoundMedium:
     def decode(self, content: Any) -> NDArray[np.float16]:
         """File bytes → float16 [time, values + 1]."""
         preprocessing = self._preprocessing
-        rate = preprocessing.sample_rate
-        wave = decode_sound(content, AudioLimits(), rate=rate, seconds=self._samples / rate)[: self._samples]
-        row = preprocessing.inputs(wave)
+        row = preprocessing.inputs(self._sandbox.decode(content)["wave"][: self._samples])
         values = row[preprocessing.names[0]].reshape(-1, self.shape[1] - 1)
         real = row["mask"] if preprocessing.mask else np.ones(len(values))
         kept = np.full(self.shape, self._silence, np.float16)
@@ -179,3 +192,7 @@ class SoundMedium:
             values = augment_sounds(values, mask, self._how, per_decibel, self._silence, generator)
         values = (values.squeeze(-1) if self._flat else values).to(self._device)
         return (values, mask.to(self._device)) if self._preprocessing.mask else (values,)
+
+    def close(self) -> None:
+        """End the decoding process."""
+        self._sandbox.close()

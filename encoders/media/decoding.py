@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from encoders.errors import EncoderLoadError
 
-Kind = Literal["audio", "image", "video"]
+Kind = Literal["audio", "image", "video", "wave"]
 Row = dict[str, NDArray[Any]]
 Decode = Callable[[Any], Row]
-NEEDED = {"audio": "soundfile av soxr", "image": "pillow", "video": "av"}
+NEEDED = {"audio": "soundfile av soxr", "image": "pillow", "video": "av", "wave": "soundfile av soxr"}
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class Recipe:
     """All that decoding needs to know, in a form that travels to another process.
 
     Attributes:
-        kind: of media.
-        preprocessing: its record, as it stands in the contract's hash.
+        kind: of media; `wave` leaves a sound's samples as they are.
+        preprocessing: its record, as it stands in the contract's hash; of `wave`, the `rate` (samples a second) and the
+            `seconds` that are kept.
         limits: fields of the kind's limits.
     """
 
@@ -41,7 +42,7 @@ class Recipe:
             EncoderLoadError: a library that it needs is not installed, or a limit is unknown.
         """
         try:
-            return {"audio": _audio, "image": _image, "video": _video}[self.kind](self)
+            return {"audio": _audio, "image": _image, "video": _video, "wave": _wave}[self.kind](self)
         except ImportError as error:
             raise EncoderLoadError(
                 f"{self.kind} cannot be decoded here ({error}); pip install {NEEDED[self.kind]}"
@@ -60,6 +61,17 @@ def _audio(recipe: Recipe) -> Decode:
 
     preprocessing, limits = AudioPreprocessing.from_dict(recipe.preprocessing), AudioLimits(**recipe.limits)
     return lambda content: sound_inputs(content, preprocessing, limits)
+
+
+def _wave(recipe: Recipe) -> Decode:
+    import av  # noqa: F401
+    import soundfile  # noqa: F401
+    import soxr  # noqa: F401
+
+    from encoders.media.audio import AudioLimits, decode_sound
+
+    rate, seconds, limits = recipe.preprocessing["rate"], recipe.preprocessing["seconds"], AudioLimits(**recipe.limits)
+    return lambda content: {"wave": decode_sound(content, limits, rate=rate, seconds=seconds)}
 
 
 def _image(recipe: Recipe) -> Decode:

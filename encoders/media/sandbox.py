@@ -167,4 +167,4 @@ def _python() -> str:
 
 
 def _name(kind: str) -> str:
-    return {"audio": "sound", "image": "picture", "video": "film"}[kind]
+    return {"audio": "sound", "image": "picture", "video": "film", "wave": "sound"}[kind]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ class PictureJob(ABC):
 def run(job: PictureJob, *, resume: bool, until: int | None, show: bool) -> PictureReport:
     """Read, train, and write `out/tower`."""
     spec, out = job.spec, Path(job.spec.out)
-    with TrainingBar("reading pictures", None, show=show) as bar:
+    with closing(job.medium), TrainingBar("reading pictures", None, show=show) as bar:
         pictures, skipped = read_pictures(spec, job.medium.decode, job.medium.shape, bar.advance)
     job.read(pictures)
     progress = train(job, spec, job.metric, resume=resume, until=until, show=show)
