@@ -344,7 +344,7 @@ def parse_spec(values: Any, *, where: str = "spec") -> JobSpec:
         first = error.errors()[0]
         # The first part says which of the jobs it was.
         place = ".".join(str(part) for part in first["loc"][1:]) or ("job" if "tag" in first["type"] else "spec")
-        reason = "unknown field" if first["type"] == "extra_forbidden" else first["msg"]
+        reason = "unknown field" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
         raise ConfigurationError(f"{where}: {place}: {reason}") from error
 
 
