@@ -25,7 +25,8 @@ class SandboxedEncoder(RowEncoder):
         preprocessing: from a decoded file to a row of the network's inputs.
         runtime: takes rows stacked along a first axis.
         isolate: decode in processes of their own. Without it a third of a millisecond is saved for each file.
-        seconds: that decoding one file may take, where isolated; default: 60, of a picture 20.
+        seconds: of processor time that decoding one file may take, where isolated, and a quarter of what it may by
+            the clock; default: 60, of a picture 20.
         limits: what is refused before it is decoded; fields of the medium's limits.
     """
 

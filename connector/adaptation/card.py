@@ -20,7 +20,10 @@ ROWS_HELD_OUT = (
     "has never seen, these figures say nothing."
 )
 
-GROUPS_HELD_OUT = "Whole groups were held out: of what these rows show, nothing was learned from."
+GROUPS_HELD_OUT = (
+    "Whole groups were held out: no row that was learned from is of the group of one of these, or has its words by the "
+    "first template, or the file that it is drawn towards."
+)
 
 
 def write_card(spec: ContrastiveSpec, report: PretrainReport, *, title: str | None = None, more: str = "") -> str:
@@ -60,8 +63,8 @@ def _training(spec: ContrastiveSpec, report: PretrainReport) -> str:
     what = spec.pairs[0].what
     if report.held_out:
         heading = "How well it does on the rows held out"
-        by_group = f"{GROUPS_HELD_OUT if spec.hold_out == 'groups' else ROWS_HELD_OUT}\n\n"
-        note = by_group if any(source.group for source in spec.pairs) else ""
+        note = f"{ROWS_HELD_OUT}\n\n" if any(source.group for source in spec.pairs) else ""
+        note = f"{GROUPS_HELD_OUT}\n\n" if spec.hold_out == "groups" else note
     else:
         heading, note = "How well it does on rows it learned from", f"{NOTHING_HELD_OUT}\n\n"
     return f"""## Trained on

@@ -73,6 +73,7 @@ def pretrain_contrastive(
 
     from connector.adaptation.bar import TrainingBar
     from connector.adaptation.locked_media import LockedMedia
+    from connector.adaptation.media_rows import USABLE
     from connector.adaptation.mediums import medium_of
     from connector.adaptation.pairs import read_pairs
     from connector.adaptation.processes import Processes, choose_device
@@ -93,13 +94,15 @@ def pretrain_contrastive(
             )
         words.take(pairs.others, device, show=show)
     if spec.hold_out == "groups":
-        train_rows, held_rows = split_groups(pairs.groups, spec.validation, spec.seed)
+        first = np.asarray([ids[0] for ids in pairs.other_ids])
+        train_rows, held_rows = split_groups(pairs.groups, first, spec.validation, spec.seed)
     else:
         train_rows, held_rows = split(len(pairs), spec.validation, spec.seed)
     _require_contrast(spec, pairs, train_rows)
     job = _Job(spec, tower, medium, pairs, words, train_rows, held_rows, device)
     rates = {} if spec.free_text is None else {"words.": spec.free_text.rate}
-    progress = train(job, spec, METRIC, resume=resume, until=until, show=show, rates=rates)
+    inputs = {USABLE: pairs.usable}
+    progress = train(job, spec, METRIC, resume=resume, until=until, show=show, rates=rates, inputs=inputs)
     if spec.refit is not None:
         job.refit(spec.refit)
     with torch.no_grad():

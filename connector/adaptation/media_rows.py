@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,6 +23,24 @@ from encoders.errors import EncoderLoadError
 READ_ROWS = 256
 
 Decode = Callable[[Any], NDArray[Any]]
+# What a checkpoint calls the digest of `UsableRows`.
+USABLE = "the list of usable rows"
+
+
+class UsableRows:
+    """Remembers which rows of a job's catalogues could be used, so that a resumed job is known to see the same ones."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, source: int, batch: int, rows: Sequence[int]) -> None:
+        """Rows by their positions in a batch of a source."""
+        self._hash.update(f"{source} {batch} {list(rows)};".encode())
+
+    @property
+    def digest(self) -> str:
+        """Of all rows so far, hexadecimal."""
+        return self._hash.hexdigest()
 
 
 class MediaRows:

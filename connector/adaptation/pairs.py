@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connector.adaptation.media_rows import Decode, MediaRows, open_media
+from connector.adaptation.media_rows import Decode, MediaRows, UsableRows, open_media
 from connector.adaptation.others import Others, RenderedWords
 from connector.adaptation.pictures import PictureFile, write_pictures
 from connector.adaptation.spec import PairSource, columns_of
@@ -31,6 +31,7 @@ class PairSet:
         groups: int64 [rows], equal where rows show the same thing.
         sources: row numbers of each source.
         skipped: reason → rows that could not be used.
+        usable: digest of which rows could be.
     """
 
     pictures: PictureFile
@@ -39,6 +40,7 @@ class PairSet:
     groups: NDArray[np.int64]
     sources: list[NDArray[np.int64]]
     skipped: Counter[str] = field(default_factory=Counter)
+    usable: str = ""
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -74,8 +76,8 @@ def read_pairs(
         ]
         cache.mkdir(parents=True, exist_ok=True)
         write_pictures(path, reader.batches(opened), shape, dtype)
+    skipped = reader.skipped + reader.others.skipped
     if not reader.groups:
-        skipped = reader.skipped + reader.others.skipped
         reasons = "; ".join(f"{reason} ({rows} rows)" for reason, rows in skipped.most_common(3))
         what = " or ".join(sorted({source.what for source in sources}))
         raise TrainingError(
@@ -83,9 +85,10 @@ def read_pairs(
         )
     pictures = PictureFile(path, shape, dtype)
     if len(pictures) != len(reader.groups):
+        left_out = "; ".join(f"{reason} ({rows} rows)" for reason, rows in skipped.most_common(3)) or "none"
         raise TrainingError(
-            f"{path}: another process read {len(pictures)} usable pairs, this one {len(reader.groups)}; fetch the "
-            "media before the job, and name their folder as media_root"
+            f"{path}: another process read {len(pictures)} usable pairs, this one {len(reader.groups)} (left out here: "
+            f"{left_out}); media behind URLs should be fetched before the job, and their folder named as media_root"
         )
     return PairSet(
         pictures=pictures,
@@ -93,7 +96,8 @@ def read_pairs(
         other_ids=reader.other_ids,
         groups=np.asarray(reader.groups, np.int64),
         sources=[np.asarray(rows, np.int64) for rows in reader.rows],
-        skipped=reader.skipped + reader.others.skipped,
+        skipped=skipped,
+        usable=reader.usable.digest,
     )
 
 
@@ -107,17 +111,20 @@ class _Reader:
         self.groups: list[int] = []
         self.rows: list[list[int]] = [[] for _ in sources]
         self.skipped: Counter[str] = Counter()
+        self.usable = UsableRows()
         self._group_numbers: dict[tuple[Any, ...], int] = {}
 
     def batches(self, opened: list[MediaRows]) -> Iterator[NDArray[Any]]:
         for index, media in enumerate(opened):
-            for batch in media.batches():
-                pictures = list(self._usable(index, media, batch))
+            for number, batch in enumerate(media.batches()):
+                found = dict(self._usable(index, media, batch))
+                self.usable.add(index, number, list(found))
+                pictures = list(found.values())
                 self._on_rows(len(batch) + len(batch.broken))
                 if pictures:
                     yield np.stack(pictures)
 
-    def _usable(self, index: int, media: MediaRows, batch: Batch) -> Iterator[NDArray[Any]]:
+    def _usable(self, index: int, media: MediaRows, batch: Batch) -> Iterator[tuple[int, NDArray[Any]]]:
         source, rows = self._sources[index], media.cells(batch)
         self.skipped.update(f"row: {reason}"[:160] for reason in batch.broken.values())
         others = self.others.find(source, media, batch, rows)
@@ -131,7 +138,7 @@ class _Reader:
             self.other_ids.append(np.asarray(numbers, np.int64))
             meaning = _meaning(source, rows[row], numbers[0])
             self.groups.append(self._group_numbers.setdefault(meaning, len(self._group_numbers)))
-            yield picture
+            yield row, picture
 
 
 def columns_beside(source: PairSource) -> tuple[list[str], list[str]]:

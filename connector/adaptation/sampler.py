@@ -95,13 +95,38 @@ def split(rows: int, share: float, seed: int) -> tuple[Rows, Rows]:
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def split_groups(groups: NDArray[np.int64], share: float, seed: int) -> tuple[Rows, Rows]:
-    """Row numbers for training and for validation, a share of the groups and not of the rows.
+def split_groups(groups: NDArray[np.int64], others: NDArray[np.int64], share: float, seed: int) -> tuple[Rows, Rows]:
+    """Row numbers for training and for validation; what rows held out show is shown by none that is learned from.
+
+    Rows go together that are of one group or have the same other half, and those that go together with them. Of such
+    sets, drawn at random, as many are held out as have together at most the share of the rows; if none is so small,
+    the smallest, unless it has more than half of them.
 
     Args:
         groups: int64 [rows], equal where rows show the same thing.
+        others: int64 [rows], number of each row's other half.
     """
-    distinct = np.unique(groups)
-    _, held = split(len(distinct), share, seed)
-    validation = np.isin(groups, distinct[held])
-    return np.flatnonzero(~validation), np.flatnonzero(validation)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    whole = len(groups)
+    _, first = np.unique(groups, return_inverse=True)
+    _, second = np.unique(others, return_inverse=True)
+    # Groups and other halves are points, rows the lines between them.
+    points = int(first.max()) + 1
+    size = points + int(second.max()) + 1
+    graph = coo_array((np.ones(whole, np.int64), (first, points + second)), shape=(size, size))
+    _, sets = np.unique(connected_components(graph, directed=False)[1][first], return_inverse=True)
+    sizes = np.bincount(sets)
+    order = np.random.default_rng([seed, 0x5A1]).permutation(len(sizes))
+    held: list[int] = []
+    taken = 0
+    for number in order.tolist():
+        if taken + sizes[number] <= share * whole:
+            held.append(number)
+            taken += int(sizes[number])
+    if share and not held:
+        smallest = int(order[np.argmin(sizes[order])])
+        held = [smallest] if 2 * sizes[smallest] <= whole else []
+    chosen = np.isin(sets, held)
+    return np.flatnonzero(~chosen), np.flatnonzero(chosen)

@@ -115,6 +115,8 @@ class PairSource(MediaCatalogue):
             raise ValueError("text: a source needs words, as templates over its columns, or else `towards`")
         if self.towards is not None:
             self.left_out("text", because="rows are drawn towards one thing, and `towards` names another")
+            if self.towards.column == self.column:
+                raise ValueError(f"towards: column {self.column!r} is what the rows themselves are; name another")
             if self.towards.medium == self.medium:
                 raise ValueError(f"towards: these are {self.what}s already; name a column of another kind")
         return self
@@ -237,9 +239,9 @@ class ContrastiveSpec(RunSpec):
         augmentation: of pictures, and of films, whose frames are all changed alike; what is done to sounds is said in
             `tower`.
         temperature: where it starts; it is learned and stays ≥ 0.01.
-        validation: share of rows held out, or of groups.
-        hold_out: `rows`, or `groups`: nothing of what the rows held out show is learned from. Rows without a group are
-            of that of their words.
+        validation: share of rows held out.
+        hold_out: `rows`, or `groups`: no row learned from is of the group of one held out, or has its words (by the
+            first template) or its file to be drawn towards. So many whole groups as the share has room for, but one.
         refit: pictures only; leaves the last layer as it was trained where it is not given.
     """
 
@@ -263,6 +265,8 @@ class ContrastiveSpec(RunSpec):
             taken = "one kind" if needed == MEDIUMS else " or ".join(needed)
             raise ValueError(f"pairs are of {' and '.join(sorted(mediums))}; tower {self.tower.kind} takes {taken}")
         self._require_one_other()
+        if not self.validation:
+            self.left_out("hold_out", because="validation is 0, so nothing is held out")
         if self.refit is not None and mediums != {"image"}:
             raise ValueError("refit is for pictures; leave it out")
         if mediums == {"audio"}:

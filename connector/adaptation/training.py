@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,6 +51,7 @@ def train(
     until: int | None = None,
     show: bool = True,
     rates: Mapping[str, float] | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> Progress:
     """Train a job to its end and leave its module in its best state.
 
@@ -61,6 +63,7 @@ def train(
         until: leave off after this step, as if interrupted.
         show: draw a progress bar where a person is watching.
         rates: start of parameters' names → their learning rate as a share of the spec's.
+        inputs: what the data came to, by name → digest; a checkpoint with others is of other data.
 
     Raises:
         TrainingError: the loss is not finite; names the step and the last good checkpoint. Or no evaluation gave a
@@ -69,6 +72,7 @@ def train(
     """
     processes = Processes(job.device).count
     plan = Plan.of(spec, metric, planned_steps(spec, job.lap, processes), processes)
+    plan = replace(plan, inputs={**plan.inputs, **(inputs or {})})
     module: nn.Module = job.module
     with TrainingBar(spec.job, plan.steps, show=show) as bar:
         trainer = Trainer(module, job.loss_of, job.evaluate, plan, Path(spec.out), bar.notice, bar.say, rates)

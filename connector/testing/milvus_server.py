@@ -102,7 +102,7 @@ class MilvusServer:
         self,
         folder: str | Path,
         environment: str | Path | None = None,
-        ready_s: float = 90.0,
+        ready_s: float = 80.0,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = Path(folder).resolve()
@@ -139,8 +139,8 @@ class MilvusServer:
         self._ports = self._ports or _free_ports([*PORTS, "metrics", "etcd_client", "etcd_peer"])
         self._alias = f"connector-{os.getpid()}-{self._ports['proxy_port']}"
         health = "no answer"
-        for _ in range(STARTS):
-            self._launch(self._python)
+        for turn in range(STARTS):
+            self._launch(self._python, "ab" if turn else "wb")
             try:
                 health = self._wait()
             except BaseException:
@@ -188,7 +188,7 @@ class MilvusServer:
     ) -> None:
         self.stop()
 
-    def _launch(self, python: Path) -> None:
+    def _launch(self, python: Path, mode: str) -> None:
         etcd = self.folder / "etcd.yaml"
         etcd.write_text(ETCD.format(client=self._ports["etcd_client"], peer=self._ports["etcd_peer"]))
         order = {
@@ -200,7 +200,7 @@ class MilvusServer:
             "alias": self._alias,
             "etcd": str(etcd),
         }
-        with (self.folder / "server.log").open("wb") as log:
+        with (self.folder / "server.log").open(mode) as log:
             self._process = subprocess.Popen(
                 [str(python), "-c", LAUNCH, json.dumps(order)],
                 stdin=subprocess.DEVNULL,

@@ -15,6 +15,8 @@ from typing import IO
 
 LENGTH = struct.Struct("<Q")
 OK, BAD, BROKEN = b"+", b"-", b"!"
+# Seconds by the clock for each second of work: what a file is worth must not hang on how busy the machine is.
+WAITING = 4
 
 
 def main() -> None:
@@ -79,9 +81,11 @@ def _confine(memory: int) -> None:
 
 
 def _alarm(seconds: float) -> None:
-    # Left to its default, the signal ends the process even where a library never comes back to Python.
+    """End this process after `seconds` of its own work, or when so much more has passed that it must be waiting."""
+    # Left to their defaults, the signals end the process even where a library never comes back to Python.
     if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_REAL, WAITING * seconds)
 
 
 if __name__ == "__main__":

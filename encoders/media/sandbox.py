@@ -30,7 +30,7 @@ class Sandbox:
     Args:
         recipe: what they do.
         processes: at most so many at once; callers beyond wait.
-        seconds: that one input may take.
+        seconds: of processor time that one input may take, and a quarter of what it may by the clock.
         memory: bytes of address space of each process.
     """
 
@@ -124,8 +124,8 @@ class Sandbox:
         return process
 
     def _cause(self, code: int) -> str:
-        if code == -getattr(signal, "SIGALRM", 14):
-            return f"took longer to decode than {self._seconds:.0f} seconds"
+        if code in (-getattr(signal, "SIGPROF", 27), -getattr(signal, "SIGALRM", 14)):
+            return f"took longer to decode than {self._seconds:g} seconds"
         if code == -getattr(signal, "SIGKILL", 9):
             return "its decoding was killed, for its memory most likely"
         return f"the decoder crashed on it ({signal.Signals(-code).name if code < 0 else f'exit status {code}'})"

@@ -18,7 +18,7 @@ from tests.milvus_fixtures import milvus_environment
 
 SPEC = shop_spec("outage__v1")
 
-pytestmark = pytest.mark.milvus_server
+pytestmark = [pytest.mark.milvus_server, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from connector.adaptation.bar import TrainingBar
 from connector.adaptation.freezing import still_parts
+from connector.adaptation.media_rows import USABLE
 from connector.adaptation.mediums import PictureMedium
 from connector.adaptation.pixels.reading import PictureReport, read_pictures, write_card
 from connector.adaptation.pixels.spec import PicturesSpec
@@ -106,9 +107,9 @@ def run(job: PictureJob, *, resume: bool, until: int | None, show: bool) -> Pict
     """Read, train, and write `out/tower`."""
     spec, out = job.spec, Path(job.spec.out)
     with closing(job.medium), TrainingBar("reading pictures", None, show=show) as bar:
-        pictures, skipped = read_pictures(spec, job.medium.decode, job.medium.shape, bar.advance)
+        pictures, skipped, usable = read_pictures(spec, job.medium.decode, job.medium.shape, bar.advance)
     job.read(pictures)
-    progress = train(job, spec, job.metric, resume=resume, until=until, show=show)
+    progress = train(job, spec, job.metric, resume=resume, until=until, show=show, inputs={USABLE: usable})
     report = PictureReport(
         folder=out / TOWER,
         pictures=len(job.learned),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connector.adaptation.media_rows import Decode, MediaRows, open_media
+from connector.adaptation.media_rows import Decode, MediaRows, UsableRows, open_media
 from connector.adaptation.pictures import PictureFile, write_pictures
 from connector.adaptation.pixels.spec import PicturesSpec
 from connector.adaptation.report import TrainingReport, figure_rows
@@ -37,8 +37,8 @@ class PictureReport(TrainingReport):
 
 def read_pictures(
     spec: PicturesSpec, decode: Decode, shape: tuple[int, ...], on_rows: Callable[[int], None]
-) -> tuple[PictureFile, Counter[str]]:
-    """All pictures of a spec, kept in `spec.out/cache`, and reason → how many were left out.
+) -> tuple[PictureFile, Counter[str], str]:
+    """All pictures of a spec, kept in `spec.out/cache`; reason → how many were left out; a digest of which were not.
 
     Args:
         decode: file bytes → uint8 of `shape`; raises ValueError for what cannot be used.
@@ -47,21 +47,23 @@ def read_pictures(
         TrainingError: a catalogue or column that is not there or cannot be read, or fewer than four usable pictures.
     """
     skipped: Counter[str] = Counter()
+    usable = UsableRows()
     cache = Path(spec.out) / "cache"
 
     def batches(opened: list[MediaRows]) -> Iterator[NDArray[Any]]:
-        for media in opened:
-            for batch in media.batches():
-                good = []
+        for index, media in enumerate(opened):
+            for number, batch in enumerate(media.batches()):
+                good: dict[int, NDArray[Any]] = {}
                 skipped.update(f"row: {reason}"[:160] for reason in batch.broken.values())
-                for _, picture in media.decoded(batch, range(len(batch)), decode):
+                for row, picture in media.decoded(batch, range(len(batch)), decode):
                     if isinstance(picture, str):
                         skipped[picture[:160]] += 1
                     else:
-                        good.append(picture)
+                        good[row] = picture
+                usable.add(index, number, list(good))
                 on_rows(len(batch) + len(batch.broken))
                 if good:
-                    yield np.stack(good)
+                    yield np.stack(list(good.values()))
 
     with ExitStack() as stack:
         opened = [stack.enter_context(open_media(source, source.image, cache=cache)) for source in spec.pictures]
@@ -71,7 +73,7 @@ def read_pictures(
     if len(found) < 4:
         reasons = "; ".join(f"{reason} ({rows} rows)" for reason, rows in skipped.most_common(3))
         raise TrainingError(f"{len(found)} usable pictures are too few to learn from: {reasons or 'no more rows'}")
-    return found, skipped
+    return found, skipped, usable.digest
 
 
 def write_card(spec: PicturesSpec, report: PictureReport, title: str, what: str) -> str:

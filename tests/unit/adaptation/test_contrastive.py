@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 
 import encoders
 from connector.adaptation import ContrastiveSpec, pretrain_contrastive
-from connector.errors import TrainingError
+from connector.errors import ConfigurationError, TrainingError
 
 SpecMaker = Callable[..., ContrastiveSpec]
 
@@ -136,6 +136,8 @@ def test_whole_groups_are_held_out(make_spec: SpecMaker) -> None:
     # Four of the sixteen groups, fifteen rows each.
     assert (report.pairs, report.held_out) == (180, 60)
     assert "Whole groups were held out" in (report.folder / "README.md").read_text()
+    with pytest.raises(ConfigurationError, match="hold_out: validation is 0, so nothing is held out"):
+        make_spec(hold_out="groups", validation=0)
     by_row = pretrain_contrastive(make_spec("rows", validation=0.25, steps=2), show=False)
     assert "Rows were held out, not groups" in (by_row.folder / "README.md").read_text()
 

@@ -85,6 +85,17 @@ def test_another_encoder_in_the_folder_is_noticed(folder: Path, place: int) -> N
     assert identity(folder)[1]["text_encoder"] != first[1]["text_encoder"]
 
 
+def test_another_encoder_to_be_drawn_towards_is_noticed(folder: Path) -> None:
+    def of_spec() -> dict[str, str]:
+        source = {"path": str(folder / "data/shop.parquet"), "audio": "name", "towards": {"image": "image"}}
+        values = {"out": "o", "pairs": [source], "towards_encoder": str(folder / "words"), "steps": 1}
+        return identity_of(parse_spec({**values, "tower": {"kind": "new_audio"}}))[1]
+
+    first = of_spec()
+    (folder / "words" / "tower.safetensors").write_bytes(b"\1" + bytes(3 << 20))
+    assert of_spec()["towards_encoder"] != first["towards_encoder"]
+
+
 def test_a_part_more_in_a_folder_is_noticed(folder: Path) -> None:
     def of_parts() -> dict[str, str]:
         source = {"path": str(folder / "data"), "text": ["{name}"]}

@@ -88,9 +88,25 @@ def test_split(rows: int, share: float, held: int) -> None:
 
 
 def test_groups_are_held_out_whole() -> None:
-    groups = np.asarray([7, 3, 3, 9, 7, 5, 9, 9, 1, 5])
-    train, validation = split_groups(groups, 0.4, seed=4)
-    assert sorted([*train, *validation]) == list(range(10))
-    assert len(set(groups[validation])) == 2
-    assert not set(groups[train]) & set(groups[validation])
-    assert split_groups(groups, 0, seed=4)[1].tolist() == []
+    generator = np.random.default_rng(0)
+    for seed in range(20):
+        groups, words = generator.integers(0, 30, 100), generator.integers(0, 60, 100)
+        train, validation = split_groups(groups, words, 0.25, seed)
+        assert sorted([*train, *validation]) == list(range(100))
+        assert not set(groups[train]) & set(groups[validation])
+        assert not set(words[train]) & set(words[validation])
+    alone = np.arange(100)
+    assert len(split_groups(alone, alone, 0.25, seed=4)[1]) == 25
+    assert split_groups(alone, alone, 0.25, seed=4)[1].tolist() == split_groups(alone, alone, 0.25, seed=4)[1].tolist()
+    assert split_groups(alone, alone, 0, seed=4)[1].tolist() == []
+
+
+def test_groups_larger_than_the_share() -> None:
+    # One of nine is more than a twentieth; it is held out all the same.
+    nine = np.repeat(np.arange(9), 10)
+    assert len(split_groups(nine, nine, 0.05, seed=0)[1]) == 10
+    for seed in range(20):
+        uneven = np.asarray([0] * 50 + [1] * 3 + [2] * 4)
+        assert set(uneven[split_groups(uneven, uneven, 0.05, seed)[1]]) == {1}
+    most = np.zeros(10, np.int64)
+    assert split_groups(most, most, 0.5, seed=0)[1].tolist() == []

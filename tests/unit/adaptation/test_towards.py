@@ -10,15 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.numpy import load_file
 
 import encoders
 from connector.adaptation import ContrastiveSpec, pretrain_contrastive
 from connector.adaptation.locked_media import FILES, LockedMedia
+from connector.adaptation.mediums import SoundMedium
 from connector.adaptation.pairs import read_pairs
 from connector.adaptation.spec import NewTower, PairSource, parse_spec
 from connector.adaptation.towers import build_tower
 from connector.errors import ConfigurationError, TrainingError
-from encoders import EncoderLoadError
+from encoders import EncoderLoadError, InvalidInputError
 from encoders.base import EncodeResult
 from tests.media_files import sound
 from tests.unit.adaptation.conftest import COLOURS, picture
@@ -88,17 +90,38 @@ def test_sounds_are_drawn_towards_pictures(make: Make, records: Path) -> None:
 
 
 def test_going_on_is_going_on_with_the_same_encoder(make: Make, tmp_path: Path) -> None:
-    straight = pretrain_contrastive(make(out=str(tmp_path / "straight"), steps=10, checkpoint_every=5), show=False)
-    pretrain_contrastive(make(steps=10, checkpoint_every=5), until=5, show=False)
-    heard = make(steps=10, checkpoint_every=5, towards_encoder=str(tmp_path / "straight/tower"))
+    short: dict[str, Any] = {"steps": 10, "checkpoint_every": 5, "weights": "float32"}
+    straight = pretrain_contrastive(make(out=str(tmp_path / "straight"), **short), show=False)
+    pretrain_contrastive(make(**short), until=5, show=False)
+    heard = make(**short, towards_encoder=str(tmp_path / "straight/tower"))
     with pytest.raises(EncoderLoadError, match="is a tower of audio, and holds none of image"):
         pretrain_contrastive(heard, resume=True, show=False)
     build_tower(NewTower(image_size=16, hidden_sizes=(4, 8), depths=(1, 1)), 384, (), "image").save(tmp_path / "other")
-    other = make(steps=10, checkpoint_every=5, towards_encoder=str(tmp_path / "other"))
+    other = make(**short, towards_encoder=str(tmp_path / "other"))
     with pytest.raises(ConfigurationError, match="another spec"):
         pretrain_contrastive(other, resume=True, show=False)
-    resumed = pretrain_contrastive(make(steps=10, checkpoint_every=5), resume=True, show=False)
+    resumed = pretrain_contrastive(make(**short), resume=True, show=False)
     assert resumed.metrics == straight.metrics
+    first, second = (load_file(report.folder / "model.safetensors") for report in (straight, resumed))
+    assert all(np.array_equal(value, second[name]) for name, value in first.items())
+
+
+def test_a_row_that_is_lost_is_other_data(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another row of the same catalogue may be out of reach for once: then batches and rows held out are others."""
+    pretrain_contrastive(make(steps=10, checkpoint_every=5), until=5, show=False)
+    decode = SoundMedium.decode
+    left = iter([None, *[decode] * 200])
+
+    def once_broken(medium: SoundMedium, content: bytes) -> Any:
+        if next(left) is None:
+            raise InvalidInputError("took longer to decode than 60 seconds")
+        return decode(medium, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SoundMedium, "decode", once_broken)
+        with pytest.raises(ConfigurationError, match="the list of usable rows does not hold what it held then"):
+            pretrain_contrastive(make(steps=10, checkpoint_every=5), resume=True, show=False)
+    pretrain_contrastive(make(steps=10, checkpoint_every=5), resume=True, show=False)
 
 
 class Counting:
@@ -167,6 +190,7 @@ def test_what_cannot_be_learned_from_is_one_line(make: Make, records: Path, tmp_
         ({"pairs": [{"path": "a", "towards": {}}]}, "name one column, as image or audio or video"),
         ({"pairs": [{"path": "a", "towards": {"audio": "a", "video": "b"}}]}, "name one column"),
         ({"pairs": [{"path": "a", "audio": "a", "towards": {"audio": "b"}}]}, "these are sounds already"),
+        ({"pairs": [{"path": "a", "audio": "a", "towards": {"image": "a"}}]}, "column 'a' is what the rows themselves"),
         ({"pairs": [{"path": "a", "audio": "a", "text": ["{b}"], "towards": {"image": "b"}}]}, "text: rows are drawn"),
         ({"text_encoder": "elsewhere"}, "text_encoder: pairs are drawn towards pictures, not words; leave it out"),
         ({"free_text": {}}, "free_text: pairs are drawn towards pictures"),

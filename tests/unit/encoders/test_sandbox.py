@@ -95,7 +95,7 @@ def test_bad_inputs_have_the_reason_of_this_process(shared: Sandbox, content: An
 
 @pytest.mark.parametrize(
     ("number", "reason"), [(signal.SIGSEGV, "crashed on it .SIGSEGV"), (signal.SIGKILL, "killed"),
-                           (signal.SIGALRM, "took longer")]
+                           (signal.SIGALRM, "took longer"), (signal.SIGPROF, "took longer")]
 )  # fmt: skip
 def test_a_decoder_that_dies_fails_its_row_and_the_next_one_is_decoded(
     sandbox: Sandbox, number: signal.Signals, reason: str
@@ -135,6 +135,23 @@ def test_a_decoder_that_never_ends_is_ended() -> None:
     try:
         with pytest.raises(InvalidInputError, match="took longer"):
             sandbox.decode(sound("flac", np.zeros(600 * 44_100, np.float32), rate=44_100))
+    finally:
+        sandbox.close()
+
+
+def test_time_in_which_it_does_not_work_is_not_counted() -> None:
+    """A machine that is busy must not make another file of the same one."""
+    sandbox = Sandbox(SOUNDS, seconds=0.5)
+    before = children()
+    try:
+        first = sandbox.decode(SHORT)
+        (pid,) = children() - before
+        os.kill(pid, signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(sandbox.decode, SHORT)
+            time.sleep(0.8)
+            os.kill(pid, signal.SIGCONT)
+            np.testing.assert_array_equal(asked.result(20)["wave"], first["wave"])
     finally:
         sandbox.close()
 
