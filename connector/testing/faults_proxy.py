@@ -42,6 +42,7 @@ class _Pair:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     numbers: dict[int, int] = field(default_factory=dict)
+    pumps: list[asyncio.Future[None]] = field(default_factory=list)
 
 
 class KillingProxy:
@@ -176,15 +177,21 @@ class KillingProxy:
         try:
             self._loop.run_forever()
         finally:
-            server.close()
             self._refusing = True
-            self._loop.run_until_complete(asyncio.sleep(0.02))  # what was just taken is now in the hands of `_serve`
+            # A server that is closed drops connections that it has taken and not handed on yet, and leaves them open.
+            self._loop.remove_reader(self._listener.fileno())
+            self._loop.run_until_complete(_turns())  # what was just taken is now in the hands of `_serve`
+            server.close()
+            for pair in self._pairs:
+                for pump in pair.pumps:
+                    pump.cancel()
             self._reset()
+            self._loop.run_until_complete(_turns())
             waiting = asyncio.all_tasks(self._loop)
             for task in waiting:
                 task.cancel()
             self._loop.run_until_complete(asyncio.gather(*waiting, return_exceptions=True))
-            self._loop.run_until_complete(asyncio.sleep(0.02))  # transports close a turn or two later
+            self._loop.run_until_complete(_turns())  # transports close a turn or two later
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refusing:
@@ -198,7 +205,7 @@ class KillingProxy:
             raise
         pair = _Pair(writer, up_writer)
         self._pairs.add(pair)
-        pumps = [
+        pumps = pair.pumps = [
             asyncio.ensure_future(self._requests(pair, reader)),
             asyncio.ensure_future(self._answers(pair, up_reader)),
         ]
@@ -206,11 +213,12 @@ class KillingProxy:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._pairs.discard(pair)
+            # Before anything is waited for: a proxy that closes cancels this task too.
+            for one in (pair.client, pair.server):
+                one.transport.abort()
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            for one in (pair.client, pair.server):
-                one.transport.abort()
         return None
 
     async def _requests(self, pair: _Pair, reader: asyncio.StreamReader) -> None:
@@ -273,6 +281,12 @@ class KillingProxy:
         for pair in list(self._pairs):
             _abort(pair.client)
             pair.server.transport.abort()
+
+
+async def _turns() -> None:
+    """Let the loop go round more often than anything that was begun has steps left; time says nothing of that."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:

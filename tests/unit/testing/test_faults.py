@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from concurrent import futures
@@ -163,3 +165,17 @@ def test_a_child_that_goes_on_is_ended(tmp_path: Path) -> None:
             child.wait(0.2)
         assert not child.killed
     assert child.killed
+
+
+def test_a_proxy_that_closes_leaves_no_connection_open(echo: tuple[Echo, int]) -> None:
+    """Whatever they were doing: just taken, ended by the client a moment ago, or still in use."""
+    for _ in range(20):
+        with KillingProxy(echo[1]) as proxy:
+            clients = [socket.create_connection(("127.0.0.1", proxy.port)) for _ in range(3)]
+            for client in clients:
+                client.sendall(b"x")
+            for client in clients[:2]:
+                client.close()
+        clients[2].close()
+        # What was left open is a warning here, and so an error of this test.
+        gc.collect()
