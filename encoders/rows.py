@@ -99,4 +99,7 @@ def _groups(rows: dict[int, Row], most: int) -> Iterator[list[int]]:
 
 
 def _size(item: Any) -> int:
-    return len(item) if isinstance(item, (bytes, bytearray)) else 0
+    if isinstance(item, tuple) and len(item) == 2:
+        # An encoder of two sides puts the side first.
+        item = item[1]
+    return len(item) if isinstance(item, (bytes, bytearray, list, tuple)) else 0
