@@ -109,15 +109,15 @@ class Trainer:
     ) -> None:
         self._module, self._loss_of, self._evaluate, self._plan = module, loss_of, evaluate, plan
         self._folder, self._notice, self._say = folder, notice, say
-        device = next(module.parameters()).device
+        self._device = next(module.parameters()).device
         # On the CPU torch would otherwise update each parameter by a dozen small operations.
         self._optimizer = torch.optim.AdamW(
             _parameter_groups(module, plan.weight_decay, rates or {}),
             lr=plan.learning_rate,
-            fused=device.type == "cpu" or None,
+            fused=self._device.type == "cpu" or None,
         )
         self._best = BestStates(folder / BEST)
-        self._processes = Processes(device)
+        self._processes = Processes(self._device)
 
     def run(self, *, resume: bool = False, until: int | None = None) -> Progress:
         """Train to the end of the plan and leave the module in its best state.
@@ -221,7 +221,7 @@ class Trainer:
         self._module.train()
         batch = progress.step * self._processes.count + self._processes.index
         # Towers with dropout draw from torch's own generator.
-        torch.manual_seed(self._plan.seed * 1_000_003 + batch)
+        _seed(self._plan.seed * 1_000_003 + batch, self._device)
         rate = self._rate(progress)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["share"]
@@ -287,6 +287,16 @@ class Trainer:
         last = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint had been written yet"
         way = "lower learning_rate and resume" if kept else "lower learning_rate"
         return f"step {progress.step}: the {what} is {value}; {last}; {way}, or look for broken rows"
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    # `torch.manual_seed` would also write down where it was called from, once for each kind of accelerator that is not
+    # there: half a millisecond, of steps that may take six.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
+    elif device.type != "cpu":
+        torch.manual_seed(seed)
 
 
 def _best_step(progress: Progress) -> int | None:

@@ -19,6 +19,9 @@ from connector.serving.payloads import Payloads, batches, prepare
 from encoders.base import Encoder, EncodeResult, Side
 from encoders.contract import EncoderContract
 
+# Encoded with inputs of like length.
+RAGGED = ("text", "sequence")
+
 Answer = tuple[NDArray[np.float32], NDArray[np.object_]]
 
 
@@ -51,7 +54,7 @@ class TritonEncoder(Encoder):
         """Encode `items` on the server; see `Encoder`."""
         payloads = self._payloads(items)
         result = EncodeResult(np.zeros((len(items), self._contract.dimension), np.float32), dict(payloads.errors))
-        requests = batches(payloads, self._batch_size, by_length=self._contract.modality == "text")
+        requests = batches(payloads, self._batch_size, by_length=self._contract.modality in RAGGED)
         contents = [[payloads.items[position] for position in request] for request in requests]
         for positions, (vectors, reasons) in zip(requests, self._answers(contents, side), strict=True):
             result.vectors[positions] = vectors
