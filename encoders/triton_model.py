@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from encoders.base import Encoder, EncodeResult, Side
 from encoders.errors import ContractMismatchError, EncoderError
 from encoders.folder import EncoderFolder
+from encoders.limits import limits_among
 from encoders.loading import load
 from encoders.wire import ABSENT
 
@@ -33,14 +34,14 @@ class TritonPythonModel:
 
         Args:
             args: as the Python backend gives them: `model_repository`, `model_version`, `model_config` (JSON). Its
-                parameters may state `threads`, `contract_hash` and a limit of the encoder, `max_bytes`.
+                parameters may state `threads`, `contract_hash` and limits of the encoder (`limit.max_bytes`).
 
         Raises:
-            EncoderLoadError: the folder is not whole.
+            EncoderLoadError: the folder is not whole, or a limit is not one of its encoder's.
             ContractMismatchError: it holds another encoder than `contract_hash` says.
         """
         folder, parameters = open_version(args)
-        limits: dict[str, Any] = {name: int(parameters[name]) for name in ("max_bytes",) if name in parameters}
+        limits: dict[str, Any] = limits_among(parameters.items(), folder.contract.modality)
         threads = int(parameters["threads"]) if parameters.get("threads") else None
         self._encoder: Encoder = load(folder.path, runtime="onnx", threads=threads, **limits)
 

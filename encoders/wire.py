@@ -35,6 +35,8 @@ MOST_DIMENSIONS = 8
 METADATA = "__metadata__"
 ABSENT = "nothing is there (no bytes)"
 """Reason by which a served encoder answers a row of no bytes; to a fused encoder it says that the part is absent."""
+NO_SOUND = "holds no sound"
+"""Reason by which an encoder of sounds answers a film without a sound track: nothing is broken, it is not there."""
 
 
 def pack(parts: Mapping[str, Any]) -> bytes:

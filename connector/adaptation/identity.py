@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from connector.adaptation.run_spec import CHANGEABLE, RunSpec
-from connector.ingest.files import SUFFIXES
+from connector.errors import CatalogueError
+from connector.ingest.files import SUFFIXES, find_files
 from encoders.source import DEFAULTS
 
 # Fields of specs that name a file or a folder; the later ones may name a default or a Hugging Face id instead.
@@ -30,8 +31,9 @@ def identity_of(spec: RunSpec) -> tuple[str, dict[str, str]]:
 
     Returns:
         A hash over all but `out`, the `CHANGEABLE` fields and the names of local files; and for each field that names a
-        local file or folder (`pairs.0.path`) a hash of its size and both its ends; of a folder, of all catalogues,
-        weights and records in it, and the names and sizes of other files. What lies behind a URL is not looked at.
+        local file, folder or glob (`pairs.0.path`) a hash of its size and both its ends; of a folder, of all
+        catalogues, weights and records in it, and the names and sizes of other files. What lies behind a URL is not
+        looked at.
     """
     values = spec.model_dump(mode="json", exclude={"out", *CHANGEABLE})
     inputs: dict[str, str] = {}
@@ -49,7 +51,7 @@ def _local(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any], str, P
     elif isinstance(value, dict):
         for name, item in value.items():
             named = name in (*_FILES, _MEDIA_ROOT) or (name in _ENCODERS and item not in DEFAULTS)
-            if named and isinstance(item, str) and _exists(Path(item)):
+            if named and isinstance(item, str) and (_exists(Path(item)) or (name == "path" and _glob(Path(item))[1])):
                 yield f"{where}{name}", value, name, Path(item)
             else:
                 yield from _local(item, f"{where}{name}.")
@@ -62,14 +64,31 @@ def _exists(path: Path) -> bool:
         return False
 
 
+def _glob(pattern: Path) -> tuple[Path, list[Path]]:
+    """The folder that a glob looks in, and the catalogue's files that it finds; none, where it is no local glob."""
+    if not any(letter in str(pattern) for letter in "*?["):
+        return pattern, []
+    try:
+        files, location = find_files(str(pattern))
+    except CatalogueError:
+        return pattern, []
+    return Path(location.folder), [Path(file.path) for file in files] if location.local else []
+
+
 def _digest(path: Path) -> str:
     found = hashlib.sha256()
-    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
-    for file in files:
+    root, single = path, False
+    if path.is_dir():
+        files = [item for item in path.rglob("*") if item.is_file()]
+    elif path.exists():
+        files, single = [path], True
+    else:
+        root, files = _glob(path)
+    for file in sorted(files):
         size = file.stat().st_size
         # A file's own name may change, those of the files in a folder say what they are.
-        found.update(f"{file.relative_to(path)} {size}\n".encode())
-        if file != path and not file.name.lower().endswith(_READ):
+        found.update(f"{file.relative_to(root)} {size}\n".encode())
+        if not single and not file.name.lower().endswith(_READ):
             continue
         with file.open("rb") as content:
             found.update(content.read(_END))

@@ -26,8 +26,9 @@ def choose_device(name: str) -> torch.device:
     if name in {"auto", "cuda"} and torch.cuda.is_available():
         from accelerate import PartialState
 
-        device: torch.device = PartialState().device
-        return device
+        state = PartialState()
+        # The state is the process's, and an earlier job on the CPU has left it there.
+        return state.device if state.device.type == "cuda" else torch.device("cuda", state.local_process_index)
     if name == "auto":
         return torch.device("cpu")
     try:

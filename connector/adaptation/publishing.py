@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from connector.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from connector.adaptation.fusion.spec import Member
     from connector.adaptation.run_spec import RunSpec
     from encoders.contract import EncoderContract
 
@@ -42,7 +43,8 @@ def require_target(repository: Path, spec: RunSpec, name: str) -> None:
         name: of its encoder; a text encoder that learned along is called so with `_text` behind.
 
     Raises:
-        ConfigurationError: the job ends in no encoder, or a name is that of encoders of another modality.
+        ConfigurationError: the job ends in no encoder, or a name is that of encoders of another modality, or a member
+            of a fused encoder is called as another encoder is.
         ServingError: a name that cannot be a model's, or a repository that cannot be written.
         EncoderLoadError: a version of that name which cannot be read.
     """
@@ -58,6 +60,8 @@ def require_target(repository: Path, spec: RunSpec, name: str) -> None:
                     f"{repository / (name + suffix) / str(version)} encodes {contract.modality}, job {spec.job} ends "
                     f"in an encoder of {made}; publish under another name"
                 )
+    for modality, member in getattr(spec, "members", {}).items():
+        _require_place(repository, modality, member)
     require_writable(repository)
 
 
@@ -80,6 +84,32 @@ def publish_next(repository: Path, tower: Path, name: str) -> EncoderContract:
     same = [version for version, taken in versions.items() if taken == contract_of(source, opened, name, version)]
     version = max(same) if same else max(versions, default=0) + 1
     return publish(repository, tower, name=name, version=version)
+
+
+def _require_place(repository: Path, modality: str, member: Member) -> None:
+    """Check that a member of a fused encoder can be published under the name and version that the head will know."""
+    from encoders.source import default_name
+
+    name, version = member.name or default_name(member.encoder), member.version or 1
+    versions = _versions(repository, name)
+    if version not in versions or versions[version] == _contract(member.encoder, modality, name, version):
+        return
+    raise ConfigurationError(
+        f"members.{modality}: {repository / name / str(version)} holds another encoder than {member.encoder}; say "
+        f"version: {max(versions) + 1} for this member, or give it another name:"
+    )
+
+
+def _contract(source: str, modality: str, name: str, version: int) -> EncoderContract:
+    """What an encoder will be under a name and version."""
+    from encoders.exporting import contract_of, open_tower
+    from encoders.folder import EncoderFolder, is_encoder_folder
+    from encoders.source import resolve
+
+    found = resolve(source, modality)
+    if is_encoder_folder(found.path):
+        return EncoderFolder.open(found.path).under(name, version).contract
+    return contract_of(found, open_tower(found), name, version)
 
 
 def _versions(repository: Path, name: str) -> dict[int, EncoderContract | None]:

@@ -13,6 +13,7 @@ import typer
 
 from connector.cli.options import JsonOption, RepoOption
 from connector.cli.output import note, print_json, print_rows
+from connector.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from encoders.int8 import Int8Loss
@@ -52,7 +53,9 @@ def register(app: typer.Typer) -> None:
 
     @group.command("publish")
     def publish_encoder(
-        source: Annotated[str, typer.Argument(help="text, image, audio, video, a Hugging Face id, or a folder.")],
+        source: Annotated[
+            str, typer.Argument(help="text, image, audio, video, fused, a Hugging Face id, or a folder.")
+        ],
         name: Annotated[str, typer.Option(help="Name of the encoder, and of the Triton model.")],
         version: Annotated[int, typer.Option(min=1, help="Version of the encoder.")] = 1,
         modality: Annotated[
@@ -63,6 +66,13 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="8-bit weights, with their loss measured on this catalogue (--column).")
         ] = None,
         column: Annotated[str, typer.Option(help="Column of the catalogue of --int8.")] = "text",
+        limit: Annotated[
+            list[str] | None,
+            typer.Option(
+                help="NAME=NUMBER that its inputs are held to, of all versions: max_pixels=100000000; repeat for more. "
+                "They stay until others are given; none: the defaults again."
+            ),
+        ] = None,
         repo: RepoOption = Path(),
         as_json: JsonOption = False,
     ) -> None:
@@ -73,12 +83,13 @@ def register(app: typer.Typer) -> None:
 
         repository = Repository(repo)
         folder = repository.model_repository
+        limits = None if not limit else {} if limit == ["none"] else dict(_limit(text) for text in limit)
         with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as scratch:
             loss = None
             if int8 is not None:
                 loss = _export_int8(source, Path(scratch) / "int8", name, version, modality, int8, column)
                 source = str(Path(scratch) / "int8")
-            contract = publish(folder, source, name=name, version=version, modality=modality)
+            contract = publish(folder, source, name=name, version=version, modality=modality, limits=limits)
             refresh_local_server(repository.path, note)
         place = folder / name / str(version)
         if as_json:
@@ -88,6 +99,13 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"{contract.label} in {place}")
             if loss is not None:
                 typer.echo(str(loss))
+
+
+def _limit(text: str) -> tuple[str, str]:
+    name, sign, number = text.partition("=")
+    if not sign:
+        raise ConfigurationError(f"--limit {text}: expected NAME=NUMBER, max_pixels=100000000 for instance")
+    return name.strip(), number.strip()
 
 
 def _export_int8(

@@ -80,7 +80,8 @@ def read_interactions(source: InteractionSource, catalogue: Sequence[str] | None
     if source.value is not None:
         weak = pc.invert(pc.fill_null(pc.greater_equal(table["value"], source.at_least), False))
         table = _without(table, weak, f"{source.value} below {source.at_least:g}", skipped)
-    lacking = pc.or_(pc.or_(pc.is_null(table["user"]), pc.is_null(table["item"])), pc.is_null(table["time"]))
+    timeless = pc.is_null(table["time"], nan_is_null=True)
+    lacking = pc.or_(pc.or_(pc.is_null(table["user"]), pc.is_null(table["item"])), timeless)
     table = _without(table, lacking, "null key or time", skipped)
     if catalogue is not None:
         unknown = pc.invert(pc.is_in(table["item"], value_set=pa.array(catalogue, pa.string())))

@@ -21,9 +21,12 @@ from connector.ingest.vectors import read_vectors, vector_faults
 from connector.missing import modality_label
 from connector.spaces import EmbeddingSpace
 from encoders.base import Encoder
+from encoders.wire import NO_SOUND
 
 CHUNK_BYTES = 32 * 1024 * 1024
 MISSING = "missing modality"
+# Of an encoder of sounds, and of one that takes items of several parts.
+SILENT = frozenset({NO_SOUND, f"audio: {NO_SOUND}"})
 
 
 @dataclass
@@ -110,21 +113,41 @@ class EncodedVectors(VectorSource):
             inputs = [(row, item) for row, item in chunk if not isinstance(item, Problem)]
             problems += [item for _, item in chunk if isinstance(item, Problem)]
             given += len(chunk)
-            if not inputs:
-                continue
-            with self._clock.measure(f"encode {self._space.name}"):
-                vectors, failures = self._encode([item for _, item in inputs])
-            kept = [at for at in range(len(inputs)) if at not in failures]
-            rows += [inputs[at][0] for at in kept]
-            if self._space.says_modalities:
-                modalities += [modality_label(self._space.wanted, inputs[at][1]) for at in kept]
-            made.append(vectors[kept] if failures else vectors)
-            at_rows = {inputs[at][0]: reason for at, reason in failures.items()}
-            problems += as_problems(at_rows, "not encodable", self._column(columns), self._space.name)
+            while inputs:
+                with self._clock.measure(f"encode {self._space.name}"):
+                    vectors, failures = self._encode([item for _, item in inputs])
+                kept = [at for at in range(len(inputs)) if at not in failures]
+                rows += [inputs[at][0] for at in kept]
+                if self._space.says_modalities:
+                    modalities += [modality_label(self._space.wanted, inputs[at][1]) for at in kept]
+                made.append(vectors[kept] if failures else vectors)
+                silent = [at for at, reason in failures.items() if reason in SILENT]
+                at_rows = {inputs[at][0]: failures[at] for at in failures if at not in silent}
+                problems += as_problems(at_rows, "not encodable", self._column(columns), self._space.name)
+                inputs, unheard = self._without_sound([inputs[at] for at in silent])
+                problems += unheard
+                given -= len(silent) - len(inputs) - len(unheard)
         dimension = self._space.contract.dimension
         matrix = np.concatenate(made) if made else np.empty((0, dimension), dtype=np.float32)
-        said = modalities if self._space.says_modalities else None
-        return Vectors(np.array(rows, dtype=np.int64), matrix, len(candidates) - given, problems, said)
+        order = np.argsort(np.array(rows, dtype=np.int64), kind="stable")
+        said = [modalities[at] for at in order] if self._space.says_modalities else None
+        return Vectors(np.array(rows, dtype=np.int64)[order], matrix[order], len(candidates) - given, problems, said)
+
+    def _without_sound(self, silent: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], list[Problem]]:
+        """What the policy makes of films without a sound track: items to be encoded from the rest, and problems.
+
+        Those in neither are left out.
+        """
+        space = self._space
+        if space.missing == "error":
+            names = ",".join(dict(space.parts).get("audio", space.inputs))
+            return [], [
+                Problem(row, MISSING, f"no audio (the file {NO_SOUND})", names, space.name) for row, _ in silent
+            ]
+        if space.missing != "impute":
+            return [], []
+        rest = [(row, {name: part for name, part in item.items() if name != "audio"}) for row, item in silent]
+        return [(row, item) for row, item in rest if item], []
 
     def _inputs(self, columns: dict[str, pa.Array], candidates: NDArray[np.int64]) -> Iterator[tuple[int, Any]]:
         """Row and what its vector is made of, or the problem with it; rows that are to have none are left out."""

@@ -30,7 +30,9 @@ def read_sample(source: str | Path, column: str, *, text: bool, rows: int = 200)
     found: list[Any] = []
     try:
         for batch in catalogue.batches([column], rows):
-            cells = [cell for cell in batch.columns[column].to_pylist() if cell is not None]
+            # Parts of one catalogue may lack a column that others have.
+            held = batch.columns[column].to_pylist() if column in batch.columns else []
+            cells = [cell for cell in held if cell is not None]
             if text:
                 found += [str(cell) for cell in cells]
             else:

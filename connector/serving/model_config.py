@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connector.errors import ConfigurationError
 from connector.serving.ensemble import Members, head_inputs
 from connector.serving.warmup import WARMUP_FILE, has_warmup
 from encoders.contract import EncoderContract
+from encoders.limits import PARAMETER, limits_among
 
 BACKEND = "python"
 # Twice what a client sends by default: two requests that wait are encoded as one, and every batch has a tail in which
@@ -32,6 +33,7 @@ def render_config(
     instances: int = INSTANCES,
     threads: int | None = None,
     members: Sequence[Members] = (),
+    limits: Mapping[str, int | float] | None = None,
 ) -> str:
     """Text of a model's `config.pbtxt`.
 
@@ -41,6 +43,7 @@ def render_config(
         max_batch: most inputs that the server puts into one batch.
         instances: copies of the model that work at once.
         threads: cores that each copy uses; None: all that the server may use.
+        limits: that inputs are held to, by name; see `encoders.limits`.
 
     Raises:
         ConfigurationError: contracts of several models, or of one version twice.
@@ -78,7 +81,8 @@ def render_config(
             default_queue_policy=pb.ModelQueuePolicy(max_queue_size=MAX_QUEUE),
         ),
         parameters={
-            name: pb.ModelParameter(string_value=value) for name, value in _parameters(contracts, threads).items()
+            name: pb.ModelParameter(string_value=value)
+            for name, value in _parameters(contracts, threads, limits or {}).items()
         },
     )
     if newest.modality in REMEMBERED:
@@ -120,13 +124,25 @@ def contracts_of(config: Any) -> dict[int, EncoderContract]:
     return found
 
 
-def _parameters(contracts: Sequence[EncoderContract], threads: int | None) -> dict[str, str]:
+def limits_of(config: Any, modality: str) -> dict[str, int | float]:
+    """Limits that a model's configuration states.
+
+    Raises:
+        EncoderLoadError: one that encoders of this modality do not have.
+    """
+    return limits_among(((name, value.string_value) for name, value in config.parameters.items()), modality)
+
+
+def _parameters(
+    contracts: Sequence[EncoderContract], threads: int | None, limits: Mapping[str, int | float]
+) -> dict[str, str]:
     newest = contracts[-1]
     # Clients find a fused encoder's contract on its ensembles; the model of its heads is none.
     encoder = newest.modality != "fused"
     parameters = {"contract": newest.to_json(), "contract_hash": newest.hash} if encoder else {}
     if threads is not None:
         parameters["threads"] = str(threads)
+    parameters |= {f"{PARAMETER}{name}": str(value) for name, value in limits.items()}
     for contract in contracts:
         if encoder:
             parameters[f"contract.{contract.version}"] = contract.to_json()

@@ -15,7 +15,7 @@ from connector.serving.client import TritonClient
 from connector.serving.ensemble import served_model
 from connector.serving.environment import find
 from connector.serving.local import LocalTriton
-from connector.serving.repository import is_complete, read_contract, version_folder
+from connector.serving.repository import is_complete, limits_set, read_contract, version_folder
 from connector.serving.stack import refresh
 from connector.serving.state import STATE_FOLDER, running_triton
 from encoders.base import Encoder
@@ -160,7 +160,8 @@ class EncoderProvider:
         import encoders
 
         folder = self._require_published(contract)
-        encoder: Encoder = encoders.load(str(folder), name=contract.name, version=contract.version)
+        limits = limits_set(self._models, contract)
+        encoder: Encoder = encoders.load(str(folder), name=contract.name, version=contract.version, **limits)
         return encoder
 
     def _require_published(self, contract: EncoderContract) -> Path:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from connector.errors import ContractMismatchError, ServingError
 from connector.serving.ensemble import ENSEMBLE, Members, members_of, render_ensemble, served_model
-from connector.serving.model_config import HEADER, INSTANCES, MAX_BATCH, render_config
+from connector.serving.model_config import HEADER, INSTANCES, MAX_BATCH, limits_of, parse_config, render_config
 from connector.serving.warmup import FOLDER, WARMUP_FILE, has_warmup, warmup_content
 from encoders.contract import EncoderContract
 from encoders.errors import EncoderLoadError
 from encoders.files import read_json, write_bytes, write_json
 from encoders.folder import GRAPH, GRAPH_RECORD, RECORD, EncoderFolder, has_graph, is_encoder_folder, require_graph
+from encoders.limits import read_limits
 from encoders.members import find_member
 
 STAGING_PREFIX = ".staging-"
@@ -48,6 +50,7 @@ def publish(
     max_batch: int = MAX_BATCH,
     instances: int = INSTANCES,
     threads: int | None = None,
+    limits: Mapping[str, Any] | None = None,
     replace_other: bool = False,
 ) -> EncoderContract:
     """Export an encoder into the model repository; the same encoder again changes nothing.
@@ -59,6 +62,8 @@ def publish(
         source: what `encoders.load` takes: a shipped default's name, a Hugging Face id, or a folder.
         modality: which tower of a source that has two (CLIP, SigLIP, CLAP, X-CLIP), or `video` for films through an
             image tower; default: as `encoders.load` takes the source.
+        limits: that inputs of this model are held to, all its versions: `{"max_pixels": 100_000_000}` for instance, or
+            `seconds` of processor time for a file; None leaves those that were set, `{}` goes back to the defaults.
         replace_other: put it in the place of another encoder of this name and version; for versions under development
             whose vectors nobody has stored.
 
@@ -68,7 +73,7 @@ def publish(
     Raises:
         ContractMismatchError: this name and version are taken by another encoder, or the name by encoders of another
             modality; names both.
-        EncoderLoadError: the source cannot be loaded, or has no tower of that modality.
+        EncoderLoadError: the source cannot be loaded, or has no tower of that modality, or no such limit.
         ServingError: a name that cannot be a model's, or a repository that cannot be written.
     """
     require_name(name, version)
@@ -76,7 +81,7 @@ def publish(
     try:
         contract = _publish_version(repository, source, folder, name, version, modality, replace_other)
         _write_changed(folder / "model.py", _model_py(contract).encode())
-        write_model_files(repository, name, max_batch=max_batch, instances=instances, threads=threads)
+        write_model_files(repository, name, max_batch=max_batch, instances=instances, threads=threads, limits=limits)
     except OSError as error:
         raise ServingError(f"{error.filename or repository}: cannot be written: {error.strerror}") from error
     return contract
@@ -134,9 +139,22 @@ def read_contract(folder: Path) -> EncoderContract:
 
 
 def write_model_files(
-    repository: Path, name: str, *, max_batch: int = MAX_BATCH, instances: int = INSTANCES, threads: int | None = None
+    repository: Path,
+    name: str,
+    *,
+    max_batch: int = MAX_BATCH,
+    instances: int = INSTANCES,
+    threads: int | None = None,
+    limits: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write what belongs to a model and not to a version: `config.pbtxt` and the warm-up sample."""
+    """Write what belongs to a model and not to a version: `config.pbtxt` and the warm-up sample.
+
+    Args:
+        limits: that its inputs are held to; None leaves those that were set.
+
+    Raises:
+        EncoderLoadError: one that its encoders do not have.
+    """
     contracts = [contract for contract in described(repository) if contract.name == name]
     modality = contracts[-1].modality
     if has_warmup(modality):
@@ -148,7 +166,12 @@ def write_model_files(
         records = (read_json(version_folder(repository, name, contract.version) / RECORD) for contract in contracts)
         members = {contract: members_of(record) for contract, record in zip(contracts, records, strict=True)}
     text = render_config(
-        contracts, max_batch=max_batch, instances=instances, threads=threads, members=list(members.values())
+        contracts,
+        max_batch=max_batch,
+        instances=instances,
+        threads=threads,
+        members=list(members.values()),
+        limits=_limits_of_model(repository, contracts[-1]) if limits is None else read_limits(modality, limits),
     )
     _write_changed(repository / name / "config.pbtxt", text.encode())
     for contract, its_members in members.items():
@@ -159,6 +182,26 @@ def write_model_files(
         _write_changed(keep, b"")
         text = HEADER + render_ensemble(contract, its_members, max_batch)
         _write_changed(repository / model / "config.pbtxt", text.encode())
+
+
+def limits_set(repository: Path, contract: EncoderContract) -> dict[str, Any]:
+    """Limits that were set for the model that serves an encoder; of a fused one those of its members, by modality.
+
+    Raises:
+        ConfigurationError: its `config.pbtxt` does not parse.
+        EncoderLoadError: it states one that such an encoder does not have.
+    """
+    if contract.modality == "fused":
+        record = read_json(version_folder(repository, contract.name, contract.version) / RECORD)
+        return {member.modality: limits_set(repository, member) for member in members_of(record)}
+    return _limits_of_model(repository, contract)
+
+
+def _limits_of_model(repository: Path, contract: EncoderContract) -> dict[str, Any]:
+    file = repository / contract.name / "config.pbtxt"
+    if contract.modality == "fused" or not file.is_file():
+        return {}
+    return limits_of(parse_config(file.read_text(encoding="utf-8")), contract.modality)
 
 
 def require_name(name: str, version: int = 1) -> None:

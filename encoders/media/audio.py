@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from encoders.errors import InvalidInputError
 from encoders.media.audio_preprocessing import AudioPreprocessing
 from encoders.media.checks import line_of, require_bytes
+from encoders.wire import NO_SOUND
 
 # Real signals stay within ±1 or a little above; a float file that goes far beyond holds something else.
 LOUDEST = 100.0
+# ID3v2 tags that are looked behind; a file of tags alone would hold up whoever walks through all of them.
+MOST_TAGS = 16
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def decode_sound(content: Any, limits: AudioLimits, *, rate: int, seconds: float
     Raises:
         InvalidInputError: not bytes, over a limit, without a sound, or not decodable as far as it is wanted.
     """
-    data = require_bytes(content, "sound", limits.max_bytes)
+    data = _without_tags(require_bytes(content, "sound", limits.max_bytes))
     try:
         if _for_soundfile(data):
             wave, native = _by_soundfile(data, limits, seconds)
@@ -95,12 +98,29 @@ class _Held(io.BytesIO):
             return self.tell()
 
 
+def _without_tags(data: bytes) -> bytes:
+    """The content behind its ID3v2 tags; nothing, where one states more bytes than there are.
+
+    MPEG audio, AAC and FLAC alike may follow, and libsndfile takes most tags for MPEG audio.
+    """
+    start = 0
+    for _ in range(MOST_TAGS):
+        head = data[start : start + 10]
+        if len(head) < 10 or head[:3] != b"ID3":
+            break
+        size = 0
+        for part in head[6:]:
+            size = size << 7 | part & 0x7F
+        start += 10 + size + (10 if head[5] & 0x10 else 0)
+    return data[start:]
+
+
 def _for_soundfile(data: bytes) -> bool:
     """Whether the content starts like a format that libsndfile reads; its rarer formats are left out on purpose."""
     riff = data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE"
     aiff = data[:4] == b"FORM" and data[8:12] in (b"AIFF", b"AIFC")
     # MPEG audio, layer III: eleven set bits, then version and layer.
-    mp3 = data[:3] == b"ID3" or (len(data) > 1 and data[0] == 0xFF and data[1] & 0xE6 == 0xE2)
+    mp3 = len(data) > 1 and data[0] == 0xFF and data[1] & 0xE6 == 0xE2
     return riff or aiff or mp3 or data[:4] == b"fLaC" or (data[:4] == b"OggS" and _is_ogg_sound(data))
 
 
@@ -150,7 +170,7 @@ def _by_ffmpeg(data: bytes, limits: AudioLimits, seconds: float) -> tuple[NDArra
 
     with open_media(data) as container:
         if not container.streams.audio:
-            raise InvalidInputError("holds no sound")
+            raise InvalidInputError(NO_SOUND)
         stream = container.streams.audio[0]
         context = stream.codec_context
         if context is None:

@@ -17,6 +17,7 @@ from connector.adaptation.fusion.report import FusionReport, write_card
 from connector.adaptation.fusion.spec import FusionSpec
 from connector.adaptation.fusion.views import two_views
 from connector.adaptation.losses import Scale, info_nce, same_meaning
+from connector.adaptation.media_rows import USABLE
 from connector.adaptation.metrics import retrieval_recall
 from connector.adaptation.processes import Processes, choose_device
 from connector.adaptation.report import outcome
@@ -45,7 +46,7 @@ def pretrain_fusion(
         CatalogueError: a catalogue that cannot be read.
         EncoderLoadError: a member that cannot be loaded.
         TrainingError: too few items with several modalities, or a loss that is not finite.
-        ConfigurationError: `resume` finds a checkpoint of another spec.
+        ConfigurationError: `resume` finds a checkpoint of another spec, or of other data.
     """
     out, device = Path(spec.out), choose_device(spec.device)
     processes = Processes(device)
@@ -57,7 +58,7 @@ def pretrain_fusion(
             items = member_vectors(spec, out, exported=True)
     torch.manual_seed(spec.seed)
     job = _Job(spec, items, device)
-    progress = train(job, spec, METRIC, resume=resume, until=until, show=show)
+    progress = train(job, spec, METRIC, resume=resume, until=until, show=show, inputs={USABLE: items.digest})
     with torch.no_grad():
         kept = job.keep_the_better(progress.best_step)
         metrics, compared = job.evaluate(), job.compare()

@@ -24,6 +24,7 @@ from encoders.base import Encoder
 from encoders.contract import EncoderContract
 from encoders.files import new_folder, read_json, sha256_of_json, write_json
 from encoders.fused import FusedPreprocessing
+from encoders.wire import NO_SOUND
 
 ROWS = 256
 VECTORS = "vectors.safetensors"
@@ -51,6 +52,14 @@ class MemberVectors:
     contracts: tuple[EncoderContract, ...]
     folders: dict[str, Path] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def digest(self) -> str:
+        """What a resumed job must find again: which rows have which parts, and which of them show the same thing."""
+        found = hashlib.sha256()
+        for array in (self.present, self.groups, self.texts):
+            found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
 
 
 def member_vectors(
@@ -172,11 +181,13 @@ def _make(
             for modality in opened:
                 made[modality].append(vectors[modality])
             present.append(there)
+            skipped.update(f"row: {reason}"[:160] for reason in batch.broken.values())
             for row in good:
-                held = [cell(batch.columns[name], row) for name in source.group]
+                # Parts of one catalogue may lack a column that others have.
+                held = [cell(batch.columns[name], row) if name in batch.columns else None for name in source.group]
                 # A row of no group is one of its own.
                 groups.append(f"alone {len(groups)}" if None in held else repr(list(map(str, held))))
-            on_rows(len(batch))
+            on_rows(len(batch) + len(batch.broken))
     finally:
         media.close()
     if not groups:
@@ -208,6 +219,10 @@ def _encode(
         vectors[modality][rows] = result.vectors / np.maximum(norms, 1e-12)
         present[rows, at] = True
         for index, reason in result.errors.items():
+            if reason == NO_SOUND:
+                # A film without a sound track lacks that part; nothing of it is broken.
+                present[rows[index], at] = False
+                continue
             bad.add(rows[index])
             skipped[f"{modality}: {reason}"[:160]] += 1
     empty = set(np.flatnonzero(~present.any(axis=1)).tolist())

@@ -159,3 +159,25 @@ def test_a_resumed_job_refuses_a_catalogue_that_grew(tmp_path: Path) -> None:
         pretrain(parse_spec(values), resume=True, show=False)
     write(60)
     assert pretrain(parse_spec(values), resume=True, show=False).steps == 4
+
+
+def test_files_of_a_glob_are_looked_at_wherever_they_lie(folder: Path, tmp_path: Path) -> None:
+    spec = folder / "job.yaml"
+    spec.write_text(SPEC.replace("data/shop.parquet", "data/*.parquet"))
+    first = identity(folder)
+    assert "pairs.0.path" in first[1]
+    moved = Path(shutil.copytree(folder, tmp_path / "elsewhere"))
+    assert identity(moved) == first
+    (moved / "data" / "more.txt").write_text("no part of it")
+    assert identity(moved) == first
+    _catalogue(moved, 101)
+    spec_hash, inputs = identity(moved)
+    assert spec_hash == first[0]
+    assert inputs["pairs.0.path"] != first[1]["pairs.0.path"]
+    shutil.copy(folder / "data" / "shop.parquet", folder / "data" / "second.parquet")
+    assert identity(folder)[1]["pairs.0.path"] != first[1]["pairs.0.path"]
+
+
+def test_a_glob_that_finds_nothing_is_left_to_whoever_reads_it(folder: Path) -> None:
+    (folder / "job.yaml").write_text(SPEC.replace("data/shop.parquet", "data/*.csv"))
+    assert set(identity(folder)[1]) == {"text_encoder"}

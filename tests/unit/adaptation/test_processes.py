@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from connector.adaptation.processes import Processes
+from connector.adaptation.processes import Processes, choose_device
 from connector.errors import TrainingError
 
 
@@ -23,3 +23,11 @@ def test_a_process_that_ended_is_one_clear_line_of_the_others() -> None:
 def test_memory_that_ran_out_is_no_lost_process() -> None:
     with pytest.raises(torch.OutOfMemoryError), Processes()._together("it was tried"):
         raise torch.OutOfMemoryError("too large")
+
+
+def test_a_gpu_is_taken_also_after_a_job_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Processes().main
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("auto", "cuda"):
+        assert choose_device(name) == torch.device("cuda", 0)
+    assert choose_device("cpu") == torch.device("cpu")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import struct
 from typing import Any
 
@@ -61,6 +62,44 @@ def test_the_sound_of_a_film_is_heard() -> None:
     assert loudest(found[:16_000], 16_000) == pytest.approx(880, abs=3)
     with pytest.raises(InvalidInputError, match="no sound"):
         decode_sound(film(), LIMITS, rate=16_000, seconds=5)
+
+
+def adts(samples: np.ndarray) -> bytes:
+    """AAC frames without a container, 16 kHz mono."""
+    import av
+
+    stream = io.BytesIO()
+    with av.open(stream, mode="w", format="adts") as container:
+        track: Any = container.add_stream("aac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    return stream.getvalue()
+
+
+def id3(size: int, stated: int | None = None, *, footer: bool = False) -> bytes:
+    """An ID3v2.4 tag of `size` zeros that says it holds `stated` bytes."""
+    said = size if stated is None else stated
+    rest = bytes([4, 0, 0x10 * footer, *(said >> shift & 0x7F for shift in (21, 14, 7, 0))])
+    return b"ID3" + rest + bytes(size) + (b"3DI" + rest) * footer
+
+
+@pytest.mark.parametrize(
+    "tag", [id3(0), id3(200_000), id3(20) + id3(300), id3(30, footer=True)], ids=["empty", "long", "two", "footer"]
+)
+@pytest.mark.parametrize("kind", ["aac", "mp3", "flac"])
+def test_a_tag_in_front_changes_nothing(kind: str, tag: bytes) -> None:
+    content = adts(wave()[:, 0]) if kind == "aac" else sound(kind)
+    wanted = decode_sound(content, LIMITS, rate=16_000, seconds=5)
+    np.testing.assert_array_equal(decode_sound(tag + content, LIMITS, rate=16_000, seconds=5), wanted)
+
+
+@pytest.mark.parametrize("content", [id3(0, 2**28 - 1), id3(50)[:30], b"ID3", id3(0) * 200_000])
+def test_a_tag_that_says_too_much_is_refused(content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InvalidInputError, match="cannot be decoded"):
+        decode_sound(content, LIMITS, rate=16_000, seconds=5)
+    capfd.readouterr()
 
 
 def wav_header(**changes: int) -> bytes:

@@ -145,7 +145,9 @@ def test_a_failing_encoder_fails_its_requests_and_no_more(
 
 def test_parameters_of_the_configuration_are_heeded(repository: Path) -> None:
     contract = encoders.EncoderFolder.open(repository / "2").contract
-    limited = start(repository, max_bytes="4", contract_hash=contract.hash, contract=contract.to_json())
+    limited = start(
+        repository, **{"limit.max_bytes": "4", "contract_hash": contract.hash, "contract": contract.to_json()}
+    )
     assert limited.execute([request([b"red", b"chair"])])[0].outputs["ERROR"][1, 0]
     limited.finalize()
     with pytest.raises(ContractMismatchError, match="0123456789abcdef"):

@@ -51,6 +51,18 @@ def test_integer_keys_and_timestamps(tmp_path: Path) -> None:
     assert named(read(tmp_path, rows)) == {"10": ["3", "1"], "9": ["2"]}
 
 
+def test_a_time_or_value_that_is_no_number_is_left_out(tmp_path: Path) -> None:
+    rows = {
+        "user_id": ["u"] * 4,
+        "item_id": ["a", "b", "c", "d"],
+        "event_timestamp": [float("nan"), 1.0, 2.0, 3.0],
+        "rating": [5.0, 5.0, 5.0, float("nan")],
+    }
+    found = read(tmp_path, rows, value="rating", at_least=4)
+    assert named(found) == {"u": ["b", "c"]}
+    assert dict(found.skipped) == {"rating below 4": 1, "null key or time": 1}
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
