@@ -67,9 +67,7 @@ def main() -> None:
         if job == "semantic_ids":
             extra += [figure(f"{label}: {name}", value, "") for name, value in report.metrics.items()]
         else:
-            found.setdefault(job, []).append(
-                evaluate(scorer(job, report.folder, options.work, seed, held, items), held)
-            )
+            found.setdefault(job, []).append(evaluate(scorer(job, report.folder, held, items), held))
     figures = [*over_seeds(found, beside=BESIDE), *extra]
     write_results("movies", figures, notes)
     Console(width=160).print(table({"movies": figures}))
@@ -120,14 +118,15 @@ def ids_of(job: str, work: Path, seed: int) -> Path:
     return dealt
 
 
-def scorer(job: str, folder: Path, work: Path, seed: int, held: Split, items: list[str]) -> Scorer:
+def scorer(job: str, folder: Path, held: Split, items: list[str]) -> Scorer:
     """What a job wrote, as a ranking of all films."""
     if job.startswith("next_semantic_id"):
-        from connector.adaptation.semantic.next_job import id_scorer, read_ids
-        from connector.adaptation.semantic.saving import load_generator
-        from encoders.semantic.trie import IdTrie
+        from connector.adaptation import load_generator
+        from connector.adaptation.semantic.next_job import id_scorer
 
-        return id_scorer(load_generator(folder, IdTrie(read_ids(ids_of(job, work, seed), items))), held, 100)
+        model = load_generator(folder)
+        assert list(model.items) == items
+        return id_scorer(model.module, held, 100)
     from connector.adaptation.sequences.running import user_scorer
     from encoders.towers.sequence import SequenceTower
 

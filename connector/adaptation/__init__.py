@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from connector.adaptation.pixels.spec import MaskedPatchesSpec, ViewsSpec
     from connector.adaptation.report import TrainingReport
     from connector.adaptation.run_spec import RunSpec
+    from connector.adaptation.semantic.saving import load_generator
     from connector.adaptation.semantic.spec import NextSemanticIdSpec, SemanticIdsSpec
     from connector.adaptation.sequences.spec import MaskedItemSpec, NextItemSpec
     from connector.adaptation.spec import ContrastiveSpec, load_spec
@@ -34,6 +35,7 @@ __all__ = [
     "TrainingReport",
     "UniversalSequenceSpec",
     "ViewsSpec",
+    "load_generator",
     "load_spec",
     "pretrain",
     "pretrain_contrastive",
@@ -55,6 +57,7 @@ _HOMES = {
     "TrainingReport": "report",
     "UniversalSequenceSpec": "universal.spec",
     "ViewsSpec": "pixels.spec",
+    "load_generator": "semantic.saving",
     "load_spec": "spec",
     "pretrain": "jobs",
     "pretrain_contrastive": "contrastive",

@@ -22,12 +22,9 @@ class SemanticIdModel(nn.Module):
         shape: sizes of the transformer; causal.
     """
 
-    ids: Tensor
-
     def __init__(self, trie: IdTrie, shape: Shape) -> None:
         super().__init__()
         self.trie, self.shape = trie, shape
-        self.register_buffer("ids", torch.from_numpy(trie.ids), persistent=False)
         self.read = nn.ModuleList(nn.Embedding(size, shape.hidden) for size in trie.sizes)
         self.written = nn.ModuleList(nn.Embedding(size, shape.hidden) for size in trie.sizes[:-1])
         for table in [*self.read, *self.written]:
@@ -38,7 +35,7 @@ class SemanticIdModel(nn.Module):
     def states(self, items: Tensor) -> Tensor:
         """Numbers int64 [n, length], padded on the left → states float32 [n, length, hidden]."""
         there = items > 0
-        codes = self.ids[(items - 1).clamp(min=0)]
+        codes = self.trie.ids[(items - 1).clamp(min=0)]
         steps = torch.stack([table(codes[..., level]) for level, table in enumerate(self.read)]).sum(dim=0)
         states: Tensor = self.history(steps * there.unsqueeze(-1), there)
         return states
@@ -51,7 +48,7 @@ class SemanticIdModel(nn.Module):
         """
         inputs, targets = windows[:, :-1], windows[:, 1:]
         asked = (inputs > 0) & (targets > 0)
-        state, codes = self.states(inputs)[asked], self.ids[targets[asked] - 1]
+        state, codes = self.states(inputs)[asked], self.trie.ids[targets[asked] - 1]
         total = torch.zeros((), device=state.device)
         for level in range(len(self.trie.sizes)):
             total = total + functional.cross_entropy(self.depth[level](state), codes[:, level])
@@ -71,41 +68,26 @@ class SemanticIdModel(nn.Module):
 
         Returns:
             Item numbers from 0 on, int64 [n, beams], best first, -1 where there are fewer ids; log-probabilities
-            float32 [n, beams]. With `beams` at least the number of items the ranking is exact.
+            float32 [n, beams], -inf there. With `beams` at least the number of items the ranking is exact.
         """
-        state = self.states(items)[:, -1]
-        rows = len(state)
-        node = torch.zeros(rows, 1, dtype=torch.int64, device=state.device)
-        score = torch.zeros(rows, 1, device=state.device)
-        state = state.unsqueeze(1)
+        state = self.states(items)[:, -1:]
+        node = torch.zeros(len(state), 1, dtype=torch.int64, device=state.device)
+        score = torch.zeros(len(state), 1, device=state.device)
+        closed = None if without is None else self.trie.ranks(without)
         for level, size in enumerate(self.trie.sizes):
-            children = self.trie.children[level].to(state.device)
-            following = children[node.clamp(min=0)].masked_fill((node < 0).unsqueeze(-1), -1)
-            if without is not None:
-                closed = self._closed(level, without)
-                gone = closed.gather(1, following.clamp(min=0).flatten(1)).view_as(following)
-                following = following.masked_fill(gone, -1)
-            chances = torch.log_softmax(self.depth[level](state), dim=-1).masked_fill(following < 0, -torch.inf)
-            scores = (score.unsqueeze(-1) + chances).flatten(1)
+            beam, node = self.trie.branches(node)
+            if closed is not None:
+                node = node.masked_fill(self.trie.emptied(node, closed), -1)
+            code = self.trie.codes[node.clamp(min=0)]
+            chances = torch.log_softmax(self.depth[level](state), dim=-1).flatten(1).gather(1, beam * size + code)
+            scores = (score.gather(1, beam) + chances).masked_fill(node < 0, -torch.inf)
             score, picked = scores.topk(min(beams, scores.shape[1]), dim=1)
-            node = following.flatten(1).gather(1, picked)
+            node, code, beam = (part.gather(1, picked) for part in (node, code, beam))
             if level < len(self.written):
-                kept = (picked // size).unsqueeze(-1).expand(-1, -1, state.shape[-1])
-                state = state.gather(1, kept) + self.written[level](picked % size)
-        return node.masked_fill(score == -torch.inf, -1), score
-
-    def _closed(self, level: int, without: Tensor) -> Tensor:
-        """Nodes that a level leads to and that lead to nothing but items of `without`, bool [n, nodes]."""
-        path = self.trie.paths[level].to(without.device)
-        held = torch.zeros(len(without), len(path) + 1, dtype=torch.bool, device=without.device)
-        # Padding falls on a column of its own, and an item that is there twice counts once.
-        held.scatter_(1, torch.where(without < 0, len(path), without), True)
-        if level == len(self.trie.sizes) - 1:
-            return held[:, :-1]
-        nodes = int(path.max()) + 1
-        taken = torch.zeros(len(without), nodes, dtype=torch.int64, device=without.device)
-        taken.scatter_add_(1, path.expand(len(without), -1), held[:, :-1].long())
-        return taken == torch.bincount(path, minlength=nodes)
+                kept = beam.unsqueeze(-1).expand(-1, -1, state.shape[-1])
+                state = state.gather(1, kept) + self.written[level](code)
+        rest = (0, beams - node.shape[1])
+        return functional.pad(self.trie.items(node), rest, value=-1), functional.pad(score, rest, value=-torch.inf)
 
 
 def _head(shape: Shape, size: int) -> nn.Sequential:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from connector.adaptation.processes import Processes, choose_device
-from connector.adaptation.semantic.saving import IDS_HASH, ids_hash, save_module
+from connector.adaptation.semantic.saving import save_generator
 from connector.adaptation.semantic.spec import NextSemanticIdSpec
-from connector.adaptation.sequences.data import Histories, Windows, padded, read_histories
+from connector.adaptation.sequences.data import Histories, Windows, read_histories
 from connector.adaptation.sequences.report import SequenceReport, write_card
 from connector.adaptation.sequences.running import report_of
 from connector.adaptation.training import train
@@ -26,6 +25,7 @@ from connector.evaluation.ranking import Scorer, evaluate
 from connector.evaluation.splits import Split
 from encoders.content_encoder import CONTENT_ENCODER
 from encoders.semantic.generator import SemanticIdModel
+from encoders.semantic.recommender import Recommender, next_items
 from encoders.semantic.trie import IdTrie
 from encoders.towers.history import Shape
 
@@ -33,7 +33,8 @@ MODEL = "model"
 METRIC = "ndcg@20"
 NOT_FOUND = -1e9
 WHAT = "A causal transformer over histories that writes the semantic id of the next item, code by code."
-USE = "Decoded by a beam search over the ids that exist; items that the search does not reach count as ranked last."
+USE = """Decoded by a beam search over the ids that exist; items that the search does not reach count as ranked last.
+Load it with `connector.adaptation.load_generator(folder)`; `recommend` asks it."""
 
 
 def pretrain_next_semantic_id(
@@ -58,14 +59,9 @@ def pretrain_next_semantic_id(
     progress = train(job, spec, METRIC, resume=resume, until=until, show=show)
     report = report_of(job, histories, progress, Path(spec.out) / MODEL)
     if Processes(job.device).main:
-        record: dict[str, Any] = {
-            "modality": "semantic_id",
-            "shape": asdict(job.module.shape),
-            "sizes": list(trie.sizes),
-        }
-        record |= {IDS_HASH: ids_hash(trie), CONTENT_ENCODER: read_encoder(Path(spec.ids))}
+        recommender = Recommender(job.module.cpu(), histories.items, spec.beams)
         card = write_card(spec, report, "Next semantic id", WHAT, USE)
-        save_module(job.module.cpu().eval(), report.folder, record, spec.weights, card)
+        save_generator(recommender, report.folder, read_encoder(Path(spec.ids)), spec.weights, card)
     return report
 
 
@@ -100,19 +96,12 @@ def id_scorer(module: SemanticIdModel, split: Split, beams: int) -> Scorer:
     Args:
         beams: ids kept at each level of the search; those of the history, which a ranking leaves out, take no room.
     """
-    device, longest = next(module.parameters()).device, module.shape.longest
 
     def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
-        module.eval()
         scores = np.full((len(users), split.items), NOT_FOUND, np.float32)
-        for start in range(0, len(users), 32):
-            histories = [split.train[user] for user in users[start : start + 32]]
-            # A search does not only read the newest items, it must leave out all of them.
-            past = padded(histories, max(map(len, histories)))
-            rows, without = (torch.from_numpy(part).to(device) for part in (padded(histories, longest), past - 1))
-            found, chances = module.generate(rows, beams, without=without)
-            for row, (items, values) in enumerate(zip(found.cpu().numpy(), chances.cpu().numpy(), strict=True)):
-                scores[start + row, items[items >= 0]] = values[items >= 0]
+        found, chances = next_items(module, [split.train[user] for user in users], beams)
+        for row, items, values in zip(scores, found, chances, strict=True):
+            row[items[items >= 0]] = values[items >= 0]
         return scores
 
     return score

@@ -7,19 +7,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from connector.adaptation.report import figure_rows
 from connector.adaptation.semantic.content import made_by
 from connector.adaptation.semantic.spec import SemanticIdsSpec
-from encoders.content_encoder import encoder_record, recorded_encoder, require_same_content
+from encoders.content_encoder import CONTENT_ENCODER, encoder_record, recorded_encoder, require_same_content
 from encoders.errors import EncoderLoadError
-from encoders.files import new_folder
+from encoders.files import new_folder, write_bytes
 from encoders.semantic.generator import SemanticIdModel
 from encoders.semantic.quantiser import Codes, Quantiser
+from encoders.semantic.recommender import Recommender
 from encoders.semantic.trie import IdTrie
+from encoders.sequence import ITEMS, read_items
 from encoders.towers.history import Shape
 from encoders.towers.saving import Precision, load_state, read_record, save_state, write_record
+from encoders.towers.sequence import items_file
 from encoders.weight_files import WEIGHTS_HASH, require_weights, weights_hash
 
 if TYPE_CHECKING:
@@ -27,7 +32,8 @@ if TYPE_CHECKING:
     from encoders.contract import EncoderContract
 
 WEIGHTS = "model.safetensors"
-IDS_HASH = "ids_sha256"
+CODES = "codes.safetensors"
+ITEMS_HASH = "items_sha256"
 
 
 def save_module(module: nn.Module, folder: Path, record: dict[str, Any], dtype: Precision, card: str) -> None:
@@ -72,9 +78,27 @@ Reconstruction is of the items held out, codes are of all.
     save_module(module, folder, record, spec.weights, card)
 
 
-def ids_hash(trie: IdTrie) -> str:
-    """SHA-256 of the ids, in the order of their items."""
-    return hashlib.sha256(repr(trie.ids.shape).encode() + trie.ids.astype("<i8").tobytes()).hexdigest()
+def save_generator(
+    recommender: Recommender, folder: Path, encoder: dict[str, Any] | None, dtype: Precision, card: str
+) -> None:
+    """Write a model that writes semantic ids, with all it takes to ask it: `items.json`, their codes, its beams.
+
+    Args:
+        encoder: contract of the encoder whose vectors the ids were made of, as JSON holds it; None: not known.
+    """
+    module, items = recommender.module, items_file(recommender.items)
+    record = {
+        "modality": "semantic_id",
+        "shape": asdict(module.shape),
+        "beams": recommender.beams,
+        ITEMS_HASH: hashlib.sha256(items).hexdigest(),
+        CONTENT_ENCODER: encoder,
+    }
+    with new_folder(folder) as filling:
+        save_state(module, filling / WEIGHTS, dtype)
+        save_file({"codes": module.trie.ids.cpu().int()}, filling / CODES)
+        write_bytes(filling / ITEMS, items)
+        write_record(filling, {**record, WEIGHTS_HASH: weights_hash(filling)}, card)
 
 
 def load_quantiser(folder: Path, encoder: EncoderContract | None = None) -> Quantiser:
@@ -98,27 +122,30 @@ def load_quantiser(folder: Path, encoder: EncoderContract | None = None) -> Quan
     return module.eval()
 
 
-def load_generator(folder: Path, trie: IdTrie) -> SemanticIdModel:
-    """Read the folder of a model that writes semantic ids.
-
-    Args:
-        trie: the ids it was trained on, in the order of its items.
+def load_generator(folder: str | Path) -> Recommender:
+    """Read the folder of a model that writes semantic ids; `recommend` of the result asks it.
 
     Raises:
-        EncoderLoadError: not one, other ids, pickled weights, or weights that are not what its record says.
+        EncoderLoadError: not one, pickled weights, or weights, codes or items that are not what its record says.
     """
+    folder = Path(folder)
     require_weights(folder)
     record = read_record(folder)
     try:
-        shape, sizes = Shape(**record["shape"]), tuple(record["sizes"])
-    except (KeyError, TypeError) as error:
-        raise EncoderLoadError(f"{folder}: tower.json is not that of a semantic id model; train it again") from error
-    if sizes != trie.sizes:
-        raise EncoderLoadError(f"{folder}: was trained on ids of {sizes} codes, not {trie.sizes}; give it its own ids")
-    if record.get(IDS_HASH) != ids_hash(trie):
+        shape, beams, digest = Shape(**record["shape"]), int(record["beams"]), str(record[ITEMS_HASH])
+    except (KeyError, TypeError, ValueError) as error:
         raise EncoderLoadError(
-            f"{folder}: was trained on other ids, or on these in another order of items; give it its own ids"
-        )
+            f"{folder}: tower.json is not that of a semantic id model with its ids; train it again"
+        ) from error
+    items = read_items(folder / ITEMS, digest)
+    try:
+        trie = IdTrie(load_file(folder / CODES)["codes"].long().numpy())
+    except (OSError, KeyError, SafetensorError, EncoderLoadError) as error:
+        text = " ".join(str(error).split())[:160]
+        raise EncoderLoadError(f"{folder / CODES}: holds no semantic ids ({text}); train the model again") from error
     module = SemanticIdModel(trie, shape)
     load_state(module, folder / WEIGHTS)
-    return module.eval()
+    try:
+        return Recommender(module, items, beams)
+    except EncoderLoadError as error:
+        raise EncoderLoadError(f"{folder}: {error}") from error

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +11,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from connector.adaptation import pretrain
 from connector.adaptation.semantic.next_job import NOT_FOUND, id_scorer, read_encoder
-from connector.adaptation.semantic.saving import load_generator
+from connector.adaptation.semantic.saving import load_generator, save_generator
+from connector.adaptation.sequences.data import read_histories
 from connector.adaptation.spec import parse_spec
 from connector.errors import CatalogueError
+from connector.evaluation.ranking import evaluate
 from connector.evaluation.splits import Split
 from encoders.errors import EncoderLoadError
 from encoders.semantic.generator import SemanticIdModel
+from encoders.semantic.recommender import Recommender
 from encoders.semantic.trie import IdTrie, with_last_code
 from encoders.towers.history import Shape
+from encoders.weight_files import weights_hash
 
 IDS = np.asarray([[0, 0, 0], [0, 1, 0], [0, 1, 1], [2, 0, 0], [2, 2, 0]])
 
@@ -136,20 +142,116 @@ def ring_job(folder: Path, tmp_path: Path, out: str, **changes: Any) -> Any:
 
 
 def test_a_ring_is_learned(shop_of_cycles: Path, tmp_path: Path) -> None:
-    report = pretrain(ring_job(shop_of_cycles, tmp_path, "out"), show=False)
+    spec = ring_job(shop_of_cycles, tmp_path, "out")
+    report = pretrain(spec, show=False)
     assert report.metrics["test/recall@10"] > 0.6
-    trie = IdTrie(np.asarray([[item % 6, item // 6, 0] for item in range(24)]))
-    model = load_generator(report.folder, trie)
-    found, _ = model.generate(torch.tensor([[2, 3, 4, 5, 6]]), 5)
-    assert 6 in found[0].tolist()
-    with pytest.raises(EncoderLoadError, match="was trained on ids of"):
-        load_generator(report.folder, IdTrie(IDS))
-    with pytest.raises(EncoderLoadError, match="was trained on other ids"):
-        load_generator(report.folder, IdTrie(np.roll(trie.ids, 1, axis=0)))
+    # The folder alone answers: it knows ids and items, and finds what the job's own evaluation found.
+    model = load_generator(report.folder)
+    (found,) = model.recommend([["i01", "i02", "i03", "i04", "i05"]], 5)
+    assert "i06" in found.items
+    histories = read_histories(spec)
+    assert list(model.items) == histories.items
+    assert histories.test is not None
+    again = evaluate(id_scorer(model.module, histories.test, model.beams), histories.test)
+    assert {f"test/{name}": value for name, value in again.means().items()}.items() <= report.metrics.items()
+    asked = [[model.items[number] for number in histories.test.train[user]] for user in again.users]
+    tops = [[model.items[number] for number in row[:4]] for row in again.top]
+    assert [answer.items for answer in model.recommend(asked, 4)] == tops
     assert "interactions.parquet" in (report.folder / "README.md").read_text()
     # The file of ids says nothing of who made their vectors.
     assert read_encoder(tmp_path / "ids.parquet") is None
     assert json.loads((report.folder / "tower.json").read_text())["content_encoder"] is None
+
+
+def saved(model: SemanticIdModel, folder: Path) -> Recommender:
+    recommender = Recommender(model, ["a", "b", "c", "d", "e"], 3)
+    save_generator(recommender, folder, None, "float32", "# A card")
+    return recommender
+
+
+def test_a_model_from_its_folder_answers_as_the_one_that_was_saved(model: SemanticIdModel, tmp_path: Path) -> None:
+    recommender = saved(model, tmp_path / "model")
+    again = load_generator(tmp_path / "model")
+    assert (again.items, again.beams) == (recommender.items, 3)
+    histories = [["a"], ["e", "c"], ["b", "b", "d", "a"]]
+    for first, second in zip(recommender.recommend(histories, 5), again.recommend(histories, 5), strict=True):
+        assert first.items == second.items
+        np.testing.assert_array_equal(first.scores, second.scores)
+
+
+def other_codes(folder: Path) -> None:
+    save_file({"codes": torch.from_numpy(IDS).int().flip(0)}, folder / "codes.safetensors")
+
+
+def no_codes(folder: Path) -> None:
+    (folder / "codes.safetensors").unlink()
+
+
+def other_items(folder: Path) -> None:
+    (folder / "items.json").write_text('["b","a","c","d","e"]')
+
+
+def no_items(folder: Path) -> None:
+    (folder / "items.json").unlink()
+
+
+def record_of_before(folder: Path) -> None:
+    record = json.loads((folder / "tower.json").read_text())
+    del record["items_sha256"], record["beams"]
+    (folder / "tower.json").write_text(json.dumps(record))
+
+
+def restated(folder: Path) -> None:
+    """The record says that what lies there is right."""
+    record = json.loads((folder / "tower.json").read_text())
+    record["items_sha256"] = hashlib.sha256((folder / "items.json").read_bytes()).hexdigest()
+    record["weights_hash"] = weights_hash(folder)
+    (folder / "tower.json").write_text(json.dumps(record))
+
+
+def without_codes(folder: Path) -> None:
+    no_codes(folder)
+    restated(folder)
+
+
+def one_id_twice(folder: Path) -> None:
+    save_file({"codes": torch.zeros(5, 3, dtype=torch.int32)}, folder / "codes.safetensors")
+    restated(folder)
+
+
+def codes_that_are_none(folder: Path) -> None:
+    (folder / "codes.safetensors").write_bytes(b"none")
+    restated(folder)
+
+
+def fewer_items(folder: Path) -> None:
+    (folder / "items.json").write_text('["a","b"]')
+    restated(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (other_codes, r"the weights are not those of tower\.json .* copy the folder again"),
+        (no_codes, r"the weights are not those of tower\.json"),
+        (other_items, r"items\.json: is missing or was changed after the training"),
+        (no_items, r"items\.json: is missing or was changed after the training"),
+        (record_of_before, r"tower\.json is not that of a semantic id model with its ids; train it again"),
+        (without_codes, r"codes\.safetensors: holds no semantic ids \(.+\); train"),
+        (one_id_twice, r"codes\.safetensors: holds no semantic ids \(two items have one semantic id"),
+        (codes_that_are_none, r"codes\.safetensors: holds no semantic ids \(.+\); train"),
+        (fewer_items, r"model: 5 semantic ids for 2 items"),
+    ],
+)
+def test_a_folder_whose_files_are_not_those_of_its_record(
+    model: SemanticIdModel, tmp_path: Path, change: Callable[[Path], None], reason: str
+) -> None:
+    saved(model, tmp_path / "model")
+    change(tmp_path / "model")
+    with pytest.raises(EncoderLoadError, match=reason) as caught:
+        load_generator(tmp_path / "model")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path / "model") in str(caught.value)
 
 
 def test_resumed_is_undisturbed(shop_of_cycles: Path, tmp_path: Path) -> None:

@@ -188,6 +188,16 @@ def test_the_encoder_of_the_vectors_is_written_down(make_job: Callable[..., JobS
     assert stranger.label in str(caught.value)
 
 
+def test_items_without_words_are_left_out_and_counted(make_job: Callable[..., JobSpec], tmp_path: Path) -> None:
+    names = [*(f"thing {row}" for row in range(30)), None]
+    table = pa.table({"item_id": [f"i{row}" for row in range(31)], "name": names})
+    pq.write_table(table, tmp_path / "words.parquet")
+    spec = make_job(content={"path": str(tmp_path / "words.parquet"), "text": "{name}"}, steps=1)
+    report: Any = pretrain(spec, show=False)
+    assert (report.items, report.skipped) == (30, {"item without words": 1})
+    assert "i30" not in pq.read_table(Path(spec.out) / "semantic_ids.parquet")["item_id"].to_pylist()
+
+
 def test_weights_that_are_not_the_records(make_job: Callable[..., JobSpec]) -> None:
     folder = pretrain(make_job(steps=1), show=False).folder
     state = load_file(folder / "model.safetensors")
