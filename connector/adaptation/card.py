@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from connector.adaptation.report import figure_rows
+from connector.adaptation.sound_spec import SECONDS
 from connector.adaptation.spec import ContrastiveSpec, PairSource
 
 if TYPE_CHECKING:
@@ -28,10 +29,12 @@ GROUPS_HELD_OUT = (
 
 def write_card(spec: ContrastiveSpec, report: PretrainReport, *, title: str | None = None, more: str = "") -> str:
     """Markdown; names files without their folders."""
-    tower = spec.tower.model_dump(exclude={"kind"})
+    tower = spec.tower.model_dump(exclude={"kind"}, exclude_none=True)
     if "source" in tower:
         # The last part of a folder or a Hugging Face id says enough; where it lies is nobody's business.
         tower["source"] = Path(tower["source"]).name
+    if spec.medium == "audio":
+        tower.setdefault("seconds", f"up to {SECONDS:g}")
     kind = "pretrained" if spec.tower.kind == "pretrained" else "new"
     settings = ", ".join(f"{name} {value}" for name, value in tower.items())
     encoder = Path(spec.other_encoder).name

@@ -268,5 +268,10 @@ class _Job:
         self.module.eval()
         # Of films, as many as have so many frames.
         some = max(1, 128 // self._medium.shape[0]) if self._medium.name == "video" else 128
-        parts = [self._pairs.pictures.take(rows[start : start + some]) for start in range(0, len(rows), some)]
-        return torch.cat([self._tower(*self._medium.inputs(part, None)).cpu() for part in parts])
+        made: list[Tensor] = []
+        for start in range(0, len(rows), some):
+            part = self._pairs.pictures.take(rows[start : start + some])
+            groups = self._medium.together(part)
+            vectors = torch.cat([self._tower(*self._medium.inputs(part[group], None)).cpu() for group in groups])
+            made.append(vectors[torch.from_numpy(np.argsort(np.concatenate(groups)))])
+        return torch.cat(made)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from connector.adaptation.augment import augment
 from connector.adaptation.augment_sounds import augment_sounds
-from connector.adaptation.sound_spec import NewAudioTower, SoundAugmentation
+from connector.adaptation.sound_spec import SECONDS, SoundAugmentation
 from connector.adaptation.spec import Augmentation, ContrastiveSpec, PretrainedTower
 from connector.errors import ConfigurationError
 from encoders.image import ImageEncoder
@@ -23,10 +23,9 @@ from encoders.media.sandbox import Sandbox
 from encoders.media.video import VideoPreprocessing
 
 if TYPE_CHECKING:
+    from encoders.media.audio_preprocessing import AudioPreprocessing
     from encoders.towers.audio import AudioTower
 
-# Of towers that were not told how much they train on.
-SECONDS = 4.0
 # What one decibel is in the units of a spectrogram.
 DECIBEL = {"natural": float(np.log(10) / 10), "log10": 0.1, "decibel": 1.0}
 
@@ -49,6 +48,9 @@ class Medium(Protocol):
     def inputs(self, rows: NDArray[Any], generator: torch.Generator | None) -> tuple[Tensor, ...]:
         """Rows [n, *shape] → the tower's inputs on its device, changed by `generator` where one is given."""
 
+    def together(self, rows: NDArray[Any]) -> list[NDArray[np.int64]]:
+        """Places of rows [n, *shape] by those that one pass may take without a vector that differs from the served."""
+
     def close(self) -> None:
         """End the decoding process; it is started again if need be."""
 
@@ -57,23 +59,38 @@ def medium_of(spec: ContrastiveSpec, tower: Any, device: torch.device) -> Medium
     """The medium that a tower takes.
 
     Raises:
-        ConfigurationError: `train_size` for a tower that takes sounds.
+        ConfigurationError: `train_size` for a tower that takes sounds, more seconds than it hears, or an augmentation
+            of spectrograms for one that takes waves.
     """
     from encoders.towers.audio import AudioTower
     from encoders.towers.video import VideoTower
 
-    size = spec.tower.train_size if isinstance(spec.tower, PretrainedTower) else None
+    told: Any = spec.tower
+    size = told.train_size if isinstance(told, PretrainedTower) else None
     if isinstance(tower, VideoTower):
         return FilmMedium(tower.preprocessing, spec.augmentation, device, size)
     if not isinstance(tower, AudioTower):
         return PictureMedium(tower.preprocessing, spec.augmentation, device, size)
-    if size is not None:
+    if isinstance(told, PretrainedTower):
+        _require_heeded(told, tower.preprocessing)
+    return SoundMedium(tower, told.seconds or SECONDS, told.augmentation or SoundAugmentation(), device)
+
+
+def _require_heeded(told: PretrainedTower, preprocessing: AudioPreprocessing) -> None:
+    if told.train_size is not None:
         raise ConfigurationError(
-            f"tower.train_size {size}: the tower takes sounds, which have no such size; leave it out"
+            f"tower.train_size {told.train_size}: the tower takes sounds, which have no such size; leave it out"
         )
-    told = spec.tower if isinstance(spec.tower, NewAudioTower) else None
-    how = told.augmentation if told else SoundAugmentation()
-    return SoundMedium(tower, told.seconds if told else SECONDS, how, device)
+    rate = preprocessing.sample_rate
+    if told.seconds is not None and int(told.seconds * rate) > preprocessing.max_samples:
+        raise ConfigurationError(
+            f"tower.seconds {told.seconds:g}: the encoder hears the first {preprocessing.max_samples / rate:g} s of a "
+            "sound; give no more"
+        )
+    if told.augmentation is not None and preprocessing.spectrogram is None:
+        raise ConfigurationError(
+            "tower.augmentation: is of spectrograms, and the tower takes the wave itself; leave it out"
+        )
 
 
 class PictureMedium:
@@ -118,6 +135,10 @@ class PictureMedium:
         """float32 [n, 3, H, W] in [0, 1] → as the tower takes them, in place."""
         return pictures.mul_(self._factor).sub_(self._offset)
 
+    def together(self, rows: NDArray[Any]) -> list[NDArray[np.int64]]:
+        """Places of rows: one group of all."""
+        return [np.arange(len(rows))]
+
     def close(self) -> None:
         """End the decoding process."""
         self._sandbox.close()
@@ -148,6 +169,10 @@ class FilmMedium:
         pictures = self._pictures.scaled(changed.view(-1, 3, *changed.shape[-2:]))
         return (pictures.view(len(rows), -1, *pictures.shape[1:]),)
 
+    def together(self, rows: NDArray[Any]) -> list[NDArray[np.int64]]:
+        """Places of rows: one group of all."""
+        return [np.arange(len(rows))]
+
     def close(self) -> None:
         """End the decoding process."""
         self._sandbox.close()
@@ -168,6 +193,8 @@ class SoundMedium:
         silence = preprocessing.inputs(np.zeros(self._samples, np.float32))[preprocessing.names[0]]
         self._silence = float(silence.min())
         self._flat = silence.ndim == 1
+        # Without a mask such a tower takes silence for sound, and none is added to what is served.
+        self._bare = preprocessing.fill == "own" and not preprocessing.mask and not preprocessing.frames
         self.shape: tuple[int, ...] = (len(silence), 2 if self._flat else silence.shape[1] + 1)
 
     def decode(self, content: Any) -> NDArray[np.float16]:
@@ -183,7 +210,12 @@ class SoundMedium:
         return kept
 
     def inputs(self, rows: NDArray[Any], generator: torch.Generator | None) -> tuple[Tensor, ...]:
-        """float16 [n, time, values + 1] → values float32 [n, time(, mels)], and the mask where the tower takes one."""
+        """float16 [n, time, values + 1] → values float32 [n, time(, mels)], and the mask where the tower takes one.
+
+        Without a generator they end with the longest of the rows, where the tower takes sounds of any length unmasked.
+        """
+        if self._bare and generator is None:
+            rows = rows[:, : self._lengths(rows).max()]
         kept = torch.from_numpy(rows).float()
         values, mask = kept[..., :-1], kept[..., -1].long()
         spectrogram = self._preprocessing.spectrogram
@@ -192,6 +224,16 @@ class SoundMedium:
             values = augment_sounds(values, mask, self._how, per_decibel, self._silence, generator)
         values = (values.squeeze(-1) if self._flat else values).to(self._device)
         return (values, mask.to(self._device)) if self._preprocessing.mask else (values,)
+
+    def together(self, rows: NDArray[Any]) -> list[NDArray[np.int64]]:
+        """Places of rows by those of one length, where silence at the end would change a vector."""
+        if not self._bare:
+            return [np.arange(len(rows))]
+        lengths = self._lengths(rows)
+        return [np.flatnonzero(lengths == length) for length in np.unique(lengths)]
+
+    def _lengths(self, rows: NDArray[Any]) -> NDArray[np.int64]:
+        return np.asarray(np.count_nonzero(rows[..., -1], axis=1), np.int64)
 
     def close(self) -> None:
         """End the decoding process."""

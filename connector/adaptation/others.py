@@ -6,7 +6,8 @@ from collections import Counter
 from typing import Any, Protocol
 
 from connector.adaptation.media_rows import MediaRows
-from connector.adaptation.spec import PairSource, columns_of
+from connector.adaptation.spec import PairSource
+from connector.adaptation.templates import rendered
 from connector.ingest.batch import Batch
 
 Cells = list[dict[str, Any]]
@@ -38,26 +39,13 @@ class RenderedWords:
 
     def find(self, source: PairSource, media: MediaRows, batch: Batch, cells: Cells) -> dict[int, list[str]]:
         """Row → its words by each template whose columns are all filled."""
-        words = {row: rendered for row, held in enumerate(cells) if (rendered := _render(source, held))}
+        words = {row: found for row, held in enumerate(cells) if (found := _words(source, held))}
         if len(words) < len(cells):
             self.skipped["no words"] += len(cells) - len(words)
         return words
 
 
-def _render(source: PairSource, row: dict[str, Any]) -> list[str]:
-    rendered: list[str] = []
-    for template in source.text:
-        values = {name: _worded(row[name]) for name in columns_of(template)}
-        if all(value.strip() for value in values.values()):
-            rendered.append(" ".join(template.format(**values).split()))
-    return rendered
-
-
-def _worded(value: Any) -> str:
-    """A cell in words: none where it is empty, or bytes that are no text."""
-    if not isinstance(value, bytes):
-        return "" if value is None else str(value)
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return ""
+def _words(source: PairSource, row: dict[str, Any]) -> list[str]:
+    # A source may have a template for the rows that lack a column of another one.
+    found = (rendered(template, row, whole=True) for template in source.text)
+    return [words for words in found if words]

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from connector.adaptation.run_spec import Record
 
+# Of a sound that a pretrained tower is trained on, where it was not told.
+SECONDS = 4.0
+
 
 class SoundAugmentation(Record):
     """Changes made to a training spectrogram that leave its words true.

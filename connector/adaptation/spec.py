@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from connector.adaptation.media_spec import MediaCatalogue
 from connector.adaptation.run_spec import Record, RunSpec, located_encoder
-from connector.adaptation.sound_spec import NewAudioTower
+from connector.adaptation.sound_spec import NewAudioTower, SoundAugmentation
 from connector.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -162,6 +162,10 @@ class PretrainedTower(Record):
             keeping where batches are small or mix several kinds of pictures.
         train_size: height and width of the pictures while it is trained, pixels; default: those it takes. Smaller is
             faster, and, because crops enlarge what they show, often no worse (Touvron et al. 2019). Not for sounds.
+        seconds: of the start of each sound that are trained and validated on, at most what the encoder hears; default:
+            four, or all that it hears where that is less.
+        augmentation: of sounds that the network takes as spectrograms; default: that of a new tower. Those that take
+            the wave mask as their own configuration says (`apply_spec_augment`).
     """
 
     kind: Literal["pretrained"]
@@ -169,6 +173,21 @@ class PretrainedTower(Record):
     freeze: tuple[str, ...] = ()
     keep_statistics: bool = False
     train_size: int | None = Field(None, ge=16, le=1024)
+    seconds: float | None = Field(None, ge=0.32, le=600)
+    augmentation: SoundAugmentation | None = None
+
+    def refuse_sound_fields(self, what: str) -> None:
+        """Refuse what only towers of sounds heed.
+
+        Args:
+            what: one of those that the job is over, for people.
+
+        Raises:
+            ValueError: names the first field that was given.
+        """
+        for name in ("seconds", "augmentation"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"tower.{name}: is of sounds, and the job is over {what}s; leave it out")
 
     def located(self, base: Path) -> PretrainedTower:
         """The same, its folder counted from `base` where there is one."""
@@ -270,7 +289,9 @@ class ContrastiveSpec(RunSpec):
         if self.refit is not None and mediums != {"image"}:
             raise ValueError("refit is for pictures; leave it out")
         if mediums == {"audio"}:
-            self.left_out("augmentation", because="is of pictures; sounds are changed by that of a new_audio tower")
+            self.left_out("augmentation", because="is of pictures; sounds are changed by that of the tower")
+        elif isinstance(self.tower, PretrainedTower):
+            self.tower.refuse_sound_fields(self.pairs[0].what)
         return self
 
     def _require_one_other(self) -> None:

@@ -67,7 +67,7 @@ def pretrain_alignment(
     found = read_content(spec.content, show=show)
     # Numbered as the jobs over histories number them.
     order = np.argsort(np.asarray(found.ids))
-    content = Content([found.ids[row] for row in order], found.vectors[order], found.encoder)
+    content = Content([found.ids[row] for row in order], found.vectors[order], found.encoder, found.skipped)
     known, wanted = collaborative(spec, content.ids, show=show)
     torch.manual_seed(spec.seed)
     job = _Job(spec, content, known, wanted)
@@ -77,6 +77,7 @@ def pretrain_alignment(
         items=len(content.ids),
         learned=len(job.learned),
         held_out=len(job.held),
+        skipped=dict(content.skipped),
         metrics=job.evaluate(),
         **outcome(progress),
     )

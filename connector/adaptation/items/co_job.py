@@ -48,6 +48,7 @@ def pretrain_co_interaction(
     content = read_content(spec.content, show=show)
     require_distinct(spec.content, content.vectors)
     histories = histories_of(spec, content.ids)
+    histories.skipped.update(content.skipped)
     rows = {item: row for row, item in enumerate(content.ids)}
     torch.manual_seed(spec.seed)
     job = _Job(spec, histories, content.vectors[[rows[item] for item in histories.items]])

@@ -112,6 +112,12 @@ class ViewsSpec(PicturesSpec):
     head: int = Field(128, ge=1, le=4096)
     temperature: float = Field(0.2, ge=0.01, le=1)
 
+    @model_validator(mode="after")
+    def _of_pictures(self) -> ViewsSpec:
+        if isinstance(self.tower, PretrainedTower):
+            self.tower.refuse_sound_fields("picture")
+        return self
+
     def located(self, base: Path) -> Any:
         """The same spec, its relative paths counted from `base`."""
         moved = super().located(base)

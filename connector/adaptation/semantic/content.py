@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from connector.adaptation.semantic.spec import ContentSource
 from connector.adaptation.spec import columns_of
+from connector.adaptation.templates import rendered
 from connector.errors import CatalogueError, TrainingError
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 # Of numbers of unit vectors: what float32 leaves of equal vectors after they were scaled.
 ALIKE = 1e-6
+# Why an item is left out.
+NO_WORDS = "item without words"
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,13 @@ class Content:
         ids: of the items.
         vectors: at unit length, float32 [items, dim].
         encoder: contract of the encoder that made them here; None for those that came in a column.
+        skipped: reason → items left out.
     """
 
     ids: list[str]
     vectors: NDArray[np.float32]
     encoder: EncoderContract | None = None
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 def made_by(encoder: EncoderContract | None) -> str:
@@ -61,14 +67,14 @@ def all_alike(vectors: NDArray[np.float32]) -> bool:
 
 
 def read_content(source: ContentSource, *, show: bool = True) -> Content:
-    """Item ids and their vectors, from a column or made of words by a text encoder.
+    """Item ids and their vectors, from a column or made of words by a text encoder; items without words are left out.
 
     Args:
         show: draw a progress bar while words are encoded.
 
     Raises:
         CatalogueError: no such file or columns, an id without a vector or there twice, vectors of several lengths, of
-            zeros or with numbers that are not finite, an item without words.
+            zeros or with numbers that are not finite, words that cannot be encoded, no item that has any.
         EncoderLoadError: a text encoder that cannot be loaded.
     """
     if source.text is not None:
@@ -117,9 +123,12 @@ def _of_words(source: ContentSource, template: str, show: bool) -> Content:
         raise CatalogueError(f"{source.path}: no readable columns {wanted}") from error
     if None in ids or len(set(ids)) < len(ids) or not ids:
         raise CatalogueError(f"{source.path}: every item needs an id of its own")
-    words = [
-        template.format(**{name: _word(values[row]) for name, values in columns.items()}) for row in range(len(ids))
-    ]
+    rows = ({name: values[row] for name, values in columns.items()} for row in range(len(ids)))
+    worded = {item: filled for item, row in zip(ids, rows, strict=True) if (filled := rendered(template, row))}
+    if not worded:
+        raise CatalogueError(f"{source.path}: no item has words: in all of them {', '.join(map(repr, names))} is empty")
+    skipped = Counter({NO_WORDS: len(ids) - len(worded)} if len(worded) < len(ids) else {})
+    ids, words = list(worded), list(worded.values())
     parts: list[NDArray[np.float32]] = []
     with (
         encoders.load(source.encoder, modality="text") as text,
@@ -134,8 +143,4 @@ def _of_words(source: ContentSource, template: str, show: bool) -> Content:
             bar.advance(len(result.vectors))
     vectors = np.concatenate(parts)
     norms = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return Content(ids, np.asarray(vectors / norms, np.float32), encoder)
-
-
-def _word(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    return Content(ids, np.asarray(vectors / norms, np.float32), encoder, skipped)

@@ -80,6 +80,7 @@ def pretrain_semantic_ids(
     report = SemanticIdsReport(
         folder=out / QUANTISER,
         items=len(content.ids),
+        skipped=dict(content.skipped),
         metrics={**job.evaluate(), **figures_of(codes, spec.size)},
         **outcome(progress),
     )

@@ -18,8 +18,8 @@ class ContentSource(Record):
     Attributes:
         path: relative paths count from the spec's folder.
         key, vector: columns of item ids and of vectors (lists of numbers, all of one length).
-        text: template over the columns, e.g. `{title}. {description}`, that vectors are made of, instead of `vector`.
-            An empty column counts as no words.
+        text: template over the columns, e.g. `{title}. {description}`, that vectors are made of, instead of `vector`;
+            an item in which all of them are empty is left out.
         encoder: that makes them; anything `encoders.load` takes as a text encoder.
     """
 

@@ -59,6 +59,7 @@ def pretrain_universal(
     if not spec.ids:
         require_distinct(spec.content, content.vectors)
     histories = histories_of(spec, content.ids)
+    histories.skipped.update(content.skipped)
     rows = {item: row for row, item in enumerate(content.ids)}
     vectors = content.vectors[[rows[item] for item in histories.items]]
     torch.manual_seed(spec.seed)

@@ -104,6 +104,21 @@ def test_words_in_bytes(tmp_path: Path) -> None:
     assert (pairs.others, dict(pairs.skipped)) == (["cup"], {"no words": 1})
 
 
+def test_lists_and_numbers_in_words(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "a.parquet", image=[b"\1"] * 3, genres=[["Drama", "War"], [], ["War"]], year=[1.0, 2.0, float("nan")]
+    )
+    source = PairSource(path=path, text=("{genres}", "of {year}"))
+    pairs = read_pairs((source,), decode, (2, 2, 3), tmp_path / "cache")
+    assert [[pairs.others[number] for number in ids] for ids in pairs.other_ids] == [
+        ["Drama, War", "of 1.0"],
+        ["of 2.0"],
+        ["War"],
+    ]
+    pairs = read_pairs((source.model_copy(update={"text": ("of {year}",)}),), decode, (2, 2, 3), tmp_path / "cache")
+    assert (pairs.others, dict(pairs.skipped)) == (["of 1.0", "of 2.0"], {"no words": 1})
+
+
 def test_rows_that_another_process_read_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def written(path: Path, batches: Iterator[NDArray[np.uint8]], *how: Any) -> None:
         write_pictures(path, (batch[1:] for batch in batches), *how)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import encoders
-from connector.adaptation import pretrain_contrastive
+from connector.adaptation import metrics, pretrain_contrastive
 from connector.adaptation.augment_sounds import augment_sounds
 from connector.adaptation.mediums import SoundMedium, medium_of
 from connector.adaptation.sound_spec import SoundAugmentation
@@ -21,6 +21,7 @@ from connector.errors import ConfigurationError, TrainingError
 from encoders.towers.audio import AudioTower
 from examples.demo.sounds import captioned_sounds
 from tests.media_files import sound
+from tests.unit.encoders import tiny_models
 
 STILL = SoundAugmentation(loudness=0, bands=0, mask=0)
 
@@ -34,6 +35,13 @@ def sounds_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     audio = [sound(seconds=rng.uniform(0.35, 0.7), hertz=hertz * rng.uniform(0.9, 1.1)) for _, hertz in names]
     pq.write_table(pa.table({"name": [n for n, _ in names], "audio": pa.array(audio, pa.binary())}), path)
     return path
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> AudioTower:
+    """A tower over waves that takes no mask."""
+    torch.manual_seed(0)
+    return AudioTower.from_folder(tiny_models.audio(tmp_path / "bare", "wav2vec2"))
 
 
 def spec_of(path: Path, out: Path, **changes: Any) -> Any:
@@ -76,6 +84,82 @@ def test_a_tower_is_trained_further(sounds_file: Path, tmp_path: Path) -> None:
     smaller = {"kind": "pretrained", "source": str(tmp_path / "tower"), "train_size": 64}
     with pytest.raises(ConfigurationError, match="train_size 64: the tower takes sounds"):
         pretrain_contrastive(spec_of(sounds_file, tmp_path / "other", tower=smaller), show=False)
+
+
+def test_a_pretrained_tower_is_told_how_much_of_a_sound_it_hears_and_how_it_is_changed(
+    sounds_file: Path, tmp_path: Path
+) -> None:
+    tower = AudioTower.small(20, widths=(8, 16), depths=(1, 1))
+    source = str(tower.save(tmp_path / "tower"))
+
+    def told(**changes: Any) -> Any:
+        return spec_of(
+            sounds_file, tmp_path / "out", tower={"kind": "pretrained", "source": source, **changes}, steps=1
+        )
+
+    def heard(**changes: Any) -> Any:
+        return medium_of(told(**changes), tower, torch.device("cpu"))
+
+    assert (heard().shape[0], heard(seconds=10).shape[0], heard(seconds=0.64).shape[0]) == (400, 1000, 64)
+    still, rows = heard(augmentation={"loudness": 0, "bands": 0, "mask": 0}), np.ones((4, 400, 65), np.float16)
+    changed = still.inputs(rows, torch.Generator().manual_seed(0))[0]
+    assert torch.equal(changed, still.inputs(rows, None)[0])
+    assert not torch.equal(heard().inputs(rows, torch.Generator().manual_seed(0))[0], changed)
+    with pytest.raises(ConfigurationError, match=r"tower\.seconds 10.1: the encoder hears the first 10 s"):
+        heard(seconds=10.1)
+    report = pretrain_contrastive(told(seconds=0.64), show=False)
+    assert "seconds 0.64" in (report.folder / "README.md").read_text()
+    report = pretrain_contrastive(told(), show=False)
+    assert "seconds up to 4)" in (report.folder / "README.md").read_text()
+
+
+def test_fields_of_sounds_are_refused_where_nothing_heeds_them(
+    sounds_file: Path, tmp_path: Path, bare: AudioTower
+) -> None:
+    def told(pairs: dict[str, Any], **changes: Any) -> Any:
+        tower = {"kind": "pretrained", "source": "x", **changes}
+        return spec_of(sounds_file, tmp_path, tower=tower, pairs=[{"path": "p", "text": ["{x}"], **pairs}])
+
+    with pytest.raises(ConfigurationError, match=r"tower\.seconds: is of sounds, and the job is over pictures"):
+        told({"image": "image"}, seconds=2)
+    with pytest.raises(ConfigurationError, match=r"tower\.augmentation: is of sounds, and the job is over films"):
+        told({"video": "film"}, augmentation={})
+    views = {"job": "views", "out": "o", "pictures": [{"path": "p"}], "steps": 1}
+    with pytest.raises(ConfigurationError, match=r"tower\.seconds: is of sounds, and the job is over pictures"):
+        parse_spec({**views, "tower": {"kind": "pretrained", "source": "x", "seconds": 2}})
+    with pytest.raises(ConfigurationError, match=r"tower\.augmentation: .* takes the wave itself; leave it out"):
+        medium_of(told({"audio": "audio"}, augmentation={"mask": 0}), bare, torch.device("cpu"))
+
+
+def test_a_tower_without_a_mask_is_validated_on_what_is_served(
+    bare: AudioTower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = (0.5, 0.9, 0.5, 0.7)
+    files = [sound(seconds=seconds, hertz=300 * (row + 1)) for row, seconds in enumerate(lengths)]
+    path = tmp_path / "sounds.parquet"
+    pq.write_table(pa.table({"audio": pa.array(files, pa.binary()), "name": list("abcd")}), path)
+    source = bare.save(tmp_path / "tower")
+    pairs = [{"path": str(path), "audio": "audio", "text": ["{name}"]}]
+    tower = {"kind": "pretrained", "source": str(source), "seconds": 1.0}
+    # Nothing is held out: the figures are of all rows, by the state that is kept.
+    spec = spec_of(
+        path, tmp_path / "out", tower=tower, pairs=pairs, steps=1, validation=0, batch_size=4, weights="float32"
+    )
+    compared: list[torch.Tensor] = []
+    recall = metrics.retrieval_recall
+
+    def watched(queries: torch.Tensor, *rest: Any) -> float:
+        compared.append(queries)
+        return recall(queries, *rest)
+
+    monkeypatch.setattr(metrics, "retrieval_recall", watched)
+    report = pretrain_contrastive(spec, show=False)
+    # Last of all sounds to words, then words to sounds.
+    found = compared[-2].numpy()
+    with encoders.load(report.folder, isolate=False) as encoder:
+        served = encoder.encode(files)
+    # Half precision is all that differs.
+    assert (found * served).sum(axis=1).min() > 0.99999
 
 
 def test_rows_that_cannot_be_heard_are_counted(sounds_file: Path, tmp_path: Path) -> None:

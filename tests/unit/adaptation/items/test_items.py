@@ -107,6 +107,19 @@ def test_vectors_of_another_job_are_a_target_too(make_items: JobMaker, club_cont
         pretrain(spec.model_copy(update={"out": str(tmp_path / "other")}), show=False)
 
 
+@pytest.mark.parametrize("job", JOBS)
+def test_items_without_words_are_left_out_and_counted(
+    make_items: JobMaker, club_content: Path, tmp_path: Path, job: str
+) -> None:
+    ids = pq.read_table(club_content)["item_id"].to_pylist()
+    pq.write_table(pa.table({"item_id": ids, "name": [*ids[:-2], None, " "]}), tmp_path / "words.parquet")
+    content = {"path": str(tmp_path / "words.parquet"), "text": "{name}"}
+    report: Any = pretrain(make_items(job, content=content, steps=1), show=False)
+    assert (report.items, report.skipped["item without words"]) == (238, 2)
+    made = pq.read_table(tmp_path / "out" / "items.parquet")["item_id"].to_pylist()
+    assert set(made) == set(ids[:-2])
+
+
 @pytest.mark.parametrize("pairs", ["item_item", "user_item"])
 def test_no_item_is_its_own_negative(make_items: JobMaker, monkeypatch: pytest.MonkeyPatch, pairs: str) -> None:
     seen: list[torch.Tensor] = []

@@ -27,10 +27,20 @@ def test_words_become_vectors_and_an_empty_column_is_no_word(tmp_path: Path) -> 
     assert content.ids == ["a", "b"]
 
 
+def test_an_item_without_words_is_left_out_and_counted(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, item_id=["a", "b", "c"], title=["Lamp", None, None], year=[float("nan"), float("nan"), 1994.0]
+    )
+    found = read_content(ContentSource(path=path, text="{title}. {year}"), show=False)
+    assert (found.ids, len(found.vectors)) == (["a", "c"], 2)
+    assert found.skipped == {"item without words": 1}
+    assert read_content(ContentSource(path=path, text="{title}"), show=False).ids == ["a"]
+
+
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        ({"item_id": ["a", "b"], "title": ["x", None]}, "item 'b': "),
+        ({"item_id": ["a", "b"], "title": [" ", None]}, "no item has words: in all of them 'title' is empty"),
         ({"item_id": ["a", "a"], "title": ["x", "y"]}, "an id of its own"),
         ({"item_id": ["a"], "name": ["x"]}, "no readable columns 'item_id', 'title'"),
     ],

@@ -241,6 +241,19 @@ def test_interactions_with_items_without_content_are_left_out(
         pretrain(make_universal(content={"path": str(tmp_path / "zero.parquet")}), show=False)
 
 
+def test_items_without_words_are_left_out_and_counted(
+    make_universal: JobMaker, two_shops: Path, tmp_path: Path
+) -> None:
+    items = pq.read_table(two_shops / "a_items.parquet")
+    words = pa.array([None, *items["words"].to_pylist()[1:]], pa.string())
+    pq.write_table(items.set_column(items.column_names.index("words"), "words", words), tmp_path / "items.parquet")
+    content = {"path": str(tmp_path / "items.parquet"), "text": "{words}"}
+    report: Any = pretrain(make_universal(steps=1, content=content), show=False)
+    # Nobody chose it: no interaction is left out.
+    assert (report.items, report.skipped) == (39, {"item without words": 1})
+    assert "(1 skipped)" in str(report)
+
+
 def test_paths_count_from_the_specs_folder(tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     file.write_text(
