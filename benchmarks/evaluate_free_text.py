@@ -38,7 +38,8 @@ FILMS = "first sentence about a film → the rest recall@1"
 QUESTIONS = (WORDS_1, WORDS_5, TO_PHOTO, FILMS)
 LOCKED, DEALT = "words locked", "words locked, vectors dealt to other photos"
 RATES = {"words learn, rate 0.1": 0.1, "words learn, rate 1": 1.0}
-SHOPS = ["{name}, {category}", "{name}", "a photo of {name}", "{description}"]
+# Descriptions of a hundred words would make a step of an encoder of words twenty times as long.
+SHOPS = ["{name}, {category}", "{name}", "a photo of {name}"]
 ASKED_FILMS = 1000
 
 

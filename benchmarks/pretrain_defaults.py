@@ -1,7 +1,8 @@
 """`make pretrain-defaults`: train the shipped image and audio encoders again, measure and install them.
 
 Without the real data ($CONNECTOR_DATA) it trains on drawings and made sounds alone, says so in the cards, and installs
-nothing: what is shipped is better. The default video encoder is the image encoder over frames, and follows it.
+nothing: what is shipped is better. The default video encoder is the image encoder over frames, and follows it, as does
+the default encoder of items of several modalities.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import default_audio, mobilenet
 from benchmarks.clothes import clothes, held_owners
+from benchmarks.default_fused import write_default
 from benchmarks.default_image import card_figures, measure
 from benchmarks.evaluate_content import evaluate
 from connector.adaptation import ContrastiveSpec, load_spec, pretrain_contrastive
@@ -167,6 +169,8 @@ def install(tower: Path, name: str) -> None:
     for default in (name, *(borrower for borrower, lender in BORROWED.items() if lender == name)):
         contract = write_contract(target, default)
         print(f"installed {contract.label} from {target.relative_to(ROOT)}")
+    contract = write_contract(write_default(WEIGHTS / "fused"), "fused")
+    print(f"installed {contract.label}, over these, from {(WEIGHTS / 'fused').relative_to(ROOT)}")
 
 
 def _write(table: pa.Table, path: Path) -> None:

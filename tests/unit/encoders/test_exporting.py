@@ -176,13 +176,13 @@ def test_a_failed_export_leaves_nothing_and_keeps_what_was_there(bert_folder: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "encoder"]
 
 
-@pytest.mark.parametrize("name", ["text", "image", "audio", "video"])
+@pytest.mark.parametrize("name", ["text", "image", "audio", "video", "fused"])
 def test_the_tracked_default_contract_is_what_its_weights_give(name: str) -> None:
     source = resolve(name)
     assert contract_of(source, open_tower(source), name, 1) == encoders.default_contract(name)
 
 
-@pytest.mark.parametrize("name", ["image", "audio", "video"])
+@pytest.mark.parametrize("name", ["image", "audio", "video", "fused"])
 def test_the_default_spaces_may_be_asked_by_default_text(name: str) -> None:
     encoders.require_shared_space(encoders.default_contract(name), encoders.default_contract("text"))
 

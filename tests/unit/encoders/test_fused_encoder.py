@@ -17,6 +17,7 @@ from encoders.errors import EncoderLoadError
 from encoders.fused import FusedPreprocessing
 from encoders.towers.fused import FusedTower, masked
 from encoders.wire import pack
+from tests.media_files import film, sound
 from tests.unit.encoders import tiny_models
 
 
@@ -167,3 +168,17 @@ def test_options_are_by_modality(folder: Path, picture: Callable[..., bytes]) ->
         assert "image: " in encoder.encode_tolerant([{"image": picture()}]).errors[0]
     with pytest.raises(EncoderLoadError, match="no option 'max_bytes'; give limits by modality: text, image"):
         encoders.load(folder, max_bytes=10)
+
+
+def test_the_shipped_one_is_the_mean_of_what_an_item_has(picture: Callable[..., bytes]) -> None:
+    parts = {"text": "red dress", "image": picture(seed=1), "audio": sound(seconds=0.5), "video": film(frames=6)}
+    alone = []
+    for modality, part in parts.items():
+        with encoders.load(modality) as member:
+            alone.append(member.encode([part])[0])
+    units = np.stack(alone) / np.linalg.norm(alone, axis=1, keepdims=True)
+    with encoders.load("fused") as item:
+        assert item.contract == encoders.default_contract("fused")
+        found = item.encode_tolerant([parts, {"text": "red dress"}, {"video": film(), "audio": film()}])
+    assert found.errors == {2: "audio: holds no sound"}
+    assert_same_direction(found.vectors[:2], np.stack([units.mean(axis=0), units[0]]))
