@@ -57,5 +57,9 @@ def limits_among(parameters: Iterable[tuple[str, str]], modality: str) -> dict[s
     Raises:
         EncoderLoadError: as `read_limits`.
     """
-    stated = {name.removeprefix(PARAMETER): value for name, value in parameters if name.startswith(PARAMETER)}
+    given = dict(parameters)
+    stated = {name.removeprefix(PARAMETER): value for name, value in given.items() if name.startswith(PARAMETER)}
+    if "max_bytes" in given:
+        # As it was called before there were others.
+        stated.setdefault("max_bytes", given["max_bytes"])
     return read_limits(modality, stated)

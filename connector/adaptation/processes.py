@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from connector.errors import TrainingError
 
 Value = TypeVar("Value")
+# By which accelerate is told to leave a GPU alone.
+_TOLD = ("ACCELERATE_TORCH_DEVICE", "ACCELERATE_USE_CPU")
 
 
 def choose_device(name: str) -> torch.device:
@@ -27,8 +30,15 @@ def choose_device(name: str) -> torch.device:
         from accelerate import PartialState
 
         state = PartialState()
+        device: torch.device = state.device
+        if device.type == "cuda" or (name == "auto" and any(os.environ.get(told) for told in _TOLD)):
+            return device
+        if state.num_processes > 1:
+            raise TrainingError(
+                f"device {name!r}: these {state.num_processes} processes have begun a job on the CPU; start new ones"
+            )
         # The state is the process's, and an earlier job on the CPU has left it there.
-        return state.device if state.device.type == "cuda" else torch.device("cuda", state.local_process_index)
+        return torch.device("cuda", 0)
     if name == "auto":
         return torch.device("cpu")
     try:

@@ -60,8 +60,9 @@ def require_target(repository: Path, spec: RunSpec, name: str) -> None:
                     f"{repository / (name + suffix) / str(version)} encodes {contract.modality}, job {spec.job} ends "
                     f"in an encoder of {made}; publish under another name"
                 )
-    for modality, member in getattr(spec, "members", {}).items():
-        _require_place(repository, modality, member)
+    members: dict[str, Member] = getattr(spec, "members", {})
+    for modality, member in members.items():
+        _require_place(repository, modality, member, name)
     require_writable(repository)
 
 
@@ -86,12 +87,20 @@ def publish_next(repository: Path, tower: Path, name: str) -> EncoderContract:
     return publish(repository, tower, name=name, version=version)
 
 
-def _require_place(repository: Path, modality: str, member: Member) -> None:
+def _require_place(repository: Path, modality: str, member: Member, head: str) -> None:
     """Check that a member of a fused encoder can be published under the name and version that the head will know."""
     from encoders.source import default_name
 
     name, version = member.name or default_name(member.encoder), member.version or 1
+    if name == head:
+        raise ConfigurationError(f"members.{modality} is called {name!r} already; publish the whole under another name")
     versions = _versions(repository, name)
+    for other in versions.values():
+        if other is not None and other.modality != modality:
+            raise ConfigurationError(
+                f"members.{modality}: {repository / name} holds encoders of {other.modality}; give {member.encoder} "
+                "another name:"
+            )
     if version not in versions or versions[version] == _contract(member.encoder, modality, name, version):
         return
     raise ConfigurationError(

@@ -121,7 +121,7 @@ class EncodedVectors(VectorSource):
                 if self._space.says_modalities:
                     modalities += [modality_label(self._space.wanted, inputs[at][1]) for at in kept]
                 made.append(vectors[kept] if failures else vectors)
-                silent = [at for at, reason in failures.items() if reason in SILENT]
+                silent = [at for at, reason in failures.items() if reason in SILENT and self._heard(inputs[at][1])]
                 at_rows = {inputs[at][0]: failures[at] for at in failures if at not in silent}
                 problems += as_problems(at_rows, "not encodable", self._column(columns), self._space.name)
                 inputs, unheard = self._without_sound([inputs[at] for at in silent])
@@ -132,6 +132,10 @@ class EncodedVectors(VectorSource):
         order = np.argsort(np.array(rows, dtype=np.int64), kind="stable")
         said = [modalities[at] for at in order] if self._space.says_modalities else None
         return Vectors(np.array(rows, dtype=np.int64)[order], matrix[order], len(candidates) - given, problems, said)
+
+    def _heard(self, item: Any) -> bool:
+        """Whether an item has a part that an encoder of sounds is asked about."""
+        return "audio" in item if isinstance(item, Mapping) else self._space.contract.modality == "audio"
 
     def _without_sound(self, silent: list[tuple[int, Any]]) -> tuple[list[tuple[int, Any]], list[Problem]]:
         """What the policy makes of films without a sound track: items to be encoded from the rest, and problems.

@@ -85,8 +85,9 @@ def render_config(
             for name, value in _parameters(contracts, threads, limits or {}).items()
         },
     )
-    if newest.modality in REMEMBERED:
-        # A server that was started without a response cache ignores it.
+    if newest.modality in REMEMBERED and not limits:
+        # A server that was started without a response cache ignores it. An answer outlives a reload, in which other
+        # limits may come.
         config.response_cache.enable = True
     if has_warmup(newest.modality):
         data = pb.ModelWarmup.Input(data_type=pb.TYPE_STRING, dims=[1], input_data_file=WARMUP_FILE)

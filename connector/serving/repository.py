@@ -78,6 +78,10 @@ def publish(
     """
     require_name(name, version)
     folder = version_folder(repository, name, version)
+    if limits is not None:
+        from encoders.source import resolve
+
+        read_limits(resolve(source, modality).modality, limits)
     try:
         contract = _publish_version(repository, source, folder, name, version, modality, replace_other)
         _write_changed(folder / "model.py", _model_py(contract).encode())
@@ -106,15 +110,20 @@ def described(repository: Path) -> list[EncoderContract]:
 
 
 def is_complete(repository: Path, contract: EncoderContract, *, whole: bool = False) -> bool:
-    """Whether `model.py` is there, and a graph that was exported under the contract in the version's description.
+    """Whether an encoder can be served: its graph, exported under the contract that describes it, `model.py` and
+    `config.pbtxt`; of a fused one its members too.
 
     Args:
         whole: read the graph, too, and compare it with its record.
     """
     folder = version_folder(repository, contract.name, contract.version)
-    if not all((folder / name).is_file() for name in (RECORD, "model.py")):
+    if not all(path.is_file() for path in (folder / RECORD, folder / "model.py", folder.parent / "config.pbtxt")):
         return False
     present = read_contract(folder)
+    if present.modality == "fused":
+        members = members_of(read_json(folder / RECORD))
+        if not all(is_complete(repository, member, whole=whole) for member in members):
+            return False
     made_under = folder / MADE_UNDER
     if made_under.is_file() and made_under.read_text(encoding="utf-8").strip() != present.hash:
         return False
@@ -244,6 +253,8 @@ def _publish_version(
     known = _known_contract(source, name, version, modality)
     replacing = replace_other and known is not None and _holds_another(folder, known)
     if known is not None and not replacing and _is_there(repository, folder, known):
+        if known.modality == "fused":
+            _publish_members(repository, EncoderFolder.open(folder))
         return known
     encoder = _exported(source, name, version, modality)
     contract = encoder.contract
@@ -286,9 +297,16 @@ def _require_modality(repository: Path, contract: EncoderContract) -> None:
 
 def _publish_members(repository: Path, encoder: EncoderFolder) -> None:
     """Put the members of a fused encoder into the repository, those that are not there."""
-    for member in members_of(encoder.record()):
-        folder = version_folder(repository, member.name, member.version)
-        if not _is_there(repository, folder, member):
+    members = members_of(encoder.record())
+    places = [version_folder(repository, member.name, member.version) for member in members]
+    for member, place in zip(members, places, strict=True):
+        if _holds_another(place, member):
+            raise ContractMismatchError(
+                f"{place} holds {read_contract(place).label}, and {encoder.contract.label} is made of {member.label}; "
+                "publish that other encoder under a name of its own, or train a head over it (job fusion)"
+            )
+    for member in members:
+        if not is_complete(repository, member):
             publish(repository, find_member(encoder.path, member), name=member.name, version=member.version)
 
 

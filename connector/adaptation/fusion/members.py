@@ -29,6 +29,8 @@ from encoders.wire import NO_SOUND
 ROWS = 256
 VECTORS = "vectors.safetensors"
 RECORD = "record.json"
+# Raised whenever other rows or vectors come of the same catalogue, so that kept ones are not used.
+FORMAT = 2
 
 
 @dataclass
@@ -140,6 +142,7 @@ def _open(spec: FusionSpec, folder: Path, exported: bool) -> tuple[dict[str, Pat
 
 def _key(spec: FusionSpec, catalogue: Catalogue, contracts: tuple[EncoderContract, ...]) -> str:
     record: dict[str, Any] = {
+        "format": FORMAT,
         "files": fingerprint(catalogue.files),
         "catalogue": spec.catalogue.model_dump(exclude={"path"}),
         "columns": {name: member.columns for name, member in spec.members.items()},

@@ -16,7 +16,7 @@ from torch import Tensor
 from connector.adaptation.processes import Processes, choose_device
 from connector.adaptation.semantic.saving import save_generator
 from connector.adaptation.semantic.spec import NextSemanticIdSpec
-from connector.adaptation.sequences.data import Histories, Windows, read_histories
+from connector.adaptation.sequences.data import Histories, Windows, histories_of, read_histories
 from connector.adaptation.sequences.report import SequenceReport, write_card
 from connector.adaptation.sequences.running import report_of
 from connector.adaptation.training import train
@@ -32,6 +32,7 @@ from encoders.towers.history import Shape
 MODEL = "model"
 METRIC = "ndcg@20"
 NOT_FOUND = -1e9
+WITHOUT_ID = "item without a semantic id"
 WHAT = "A causal transformer over histories that writes the semantic id of the next item, code by code."
 USE = """Decoded by a beam search over the ids that exist; items that the search does not reach count as ranked last.
 Load it with `connector.adaptation.load_generator(folder)`; `recommend` asks it."""
@@ -48,12 +49,12 @@ def pretrain_next_semantic_id(
         show: draw a progress bar where a person is watching.
 
     Raises:
-        CatalogueError: interactions or ids that cannot be read, or an item without an id.
+        CatalogueError: interactions or ids that cannot be read, or no item with an id.
         TrainingError: histories too few or too short, or a loss that is not finite.
         ConfigurationError: `resume` finds a checkpoint of another spec.
     """
-    histories = read_histories(spec)
-    trie = IdTrie(read_ids(Path(spec.ids), histories.items))
+    histories, codes = with_ids(spec)
+    trie = IdTrie(codes)
     torch.manual_seed(spec.seed)
     job = _Job(spec, histories, trie)
     progress = train(job, spec, METRIC, resume=resume, until=until, show=show)
@@ -65,22 +66,40 @@ def pretrain_next_semantic_id(
     return report
 
 
-def read_ids(path: Path, items: list[str]) -> NDArray[np.int64]:
-    """Codes of `items`, in their order, int64 [items, levels].
+def with_ids(spec: NextSemanticIdSpec) -> tuple[Histories, NDArray[np.int64]]:
+    """Histories of the items that have a semantic id, and their codes, int64 [items, levels].
+
+    Items without words have none. They are left out of histories and catalogue, and counted.
 
     Raises:
-        CatalogueError: not a file of semantic ids, or an item it does not hold.
+        CatalogueError: interactions or ids that cannot be read, or no item with an id.
+        TrainingError: histories too few or too short.
+    """
+    codes, histories = read_ids(Path(spec.ids)), read_histories(spec)
+    known = [item for item in histories.items if item in codes]
+    if not known:
+        raise CatalogueError(
+            f"{spec.ids}: holds none of the {len(histories.items)} items ({histories.items[0]!r}, …); run the job "
+            "semantic_ids on the same catalogue"
+        )
+    if lacking := len(histories.items) - len(known):
+        histories = histories_of(spec, known)
+        histories.skipped[WITHOUT_ID] = lacking
+    return histories, np.stack([codes[item] for item in histories.items])
+
+
+def read_ids(path: Path) -> dict[str, NDArray[np.int64]]:
+    """Item id → its codes, int64 [levels].
+
+    Raises:
+        CatalogueError: not a file of semantic ids.
     """
     try:
         table = pq.read_table(path, columns=["item_id", "codes"])
         codes = np.stack(table["codes"].to_numpy()).astype(np.int64)
     except (OSError, pa.ArrowInvalid, ValueError, TypeError) as error:
         raise CatalogueError(f"{path}: is no file of semantic ids; run the job semantic_ids first") from error
-    rows = {item: row for row, item in enumerate(table["item_id"].to_pylist())}
-    lacking = [item for item in items if item not in rows]
-    if lacking:
-        raise CatalogueError(f"{path}: {len(lacking)} items have no semantic id ({lacking[0]!r}, …)")
-    return codes[[rows[item] for item in items]]
+    return dict(zip(table["item_id"].to_pylist(), codes, strict=True))
 
 
 def read_encoder(path: Path) -> dict[str, Any] | None:

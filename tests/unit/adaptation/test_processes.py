@@ -31,3 +31,10 @@ def test_a_gpu_is_taken_also_after_a_job_on_the_cpu(monkeypatch: pytest.MonkeyPa
     for name in ("auto", "cuda"):
         assert choose_device(name) == torch.device("cuda", 0)
     assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_who_wants_the_cpu_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Processes().main
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
+    assert choose_device("auto") == torch.device("cpu")

@@ -13,7 +13,7 @@ from connector.errors import EncoderLoadError
 from connector.serving import publish
 from connector.serving.model_config import limits_of, parse_config
 from connector.serving.provider import EncoderProvider
-from encoders.limits import limit_names, read_limits
+from encoders.limits import limit_names, limits_among, read_limits
 from encoders.triton_model import TritonPythonModel
 from tests.unit.encoders import tiny_models
 
@@ -110,3 +110,23 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     capsys.readouterr()
     assert run([*asked, "--limit", "max_bytes"]) == 2
     assert "--limit max_bytes: expected NAME=NUMBER" in capsys.readouterr().err
+
+
+def test_a_wrong_one_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(EncoderLoadError, match="no limit 'max_byte'"):
+        publish(tmp_path / "models", "text", name="text", limits={"max_byte": 4})
+    assert not (tmp_path / "models").exists()
+
+
+def test_answers_under_limits_are_not_remembered(models: Path, tmp_path: Path) -> None:
+    def remembered() -> bool:
+        return bool(parse_config((models / "words" / "config.pbtxt").read_text()).response_cache.enable)
+
+    assert not remembered()
+    publish(models, tmp_path / "bert", name="words", limits={})
+    assert remembered()
+
+
+def test_the_name_it_had_before_is_heeded() -> None:
+    assert limits_among([("max_bytes", "7"), ("threads", "2")], "text") == {"max_bytes": 7}
+    assert limits_among([("max_bytes", "7"), ("limit.max_bytes", "9")], "text") == {"max_bytes": 9}

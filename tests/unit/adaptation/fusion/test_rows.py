@@ -99,3 +99,22 @@ def test_a_member_whose_place_is_taken_is_known_before_training(make_fusion: Fus
         ConfigurationError, match=r"members.image: .*pictures/2 holds another encoder .* say version: 3 f"
     ):
         require_target(models, taken, "item")
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "message"),
+    [
+        ("words", "item", "members.image: .*words holds encoders of text; give .* another name:"),
+        ("item", "item", "members.image is called 'item' already; publish the whole under another name"),
+    ],
+)
+def test_a_name_that_will_not_do_is_known_before_training(
+    make_fusion: FusionMaker, tmp_path: Path, name: str, head: str, message: str
+) -> None:
+    publish(tmp_path / "models", tiny_models.bert(tmp_path / "bert"), name="words")
+    members: dict[str, Any] = {
+        "text": {"encoder": "text", "columns": ["colour", "form"]},
+        "image": {"encoder": "image", "columns": ["image"], "name": name, "version": 2},
+    }
+    with pytest.raises(ConfigurationError, match=message):
+        require_target(tmp_path / "models", make_fusion(members=members), head)

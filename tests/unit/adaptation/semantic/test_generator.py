@@ -265,8 +265,21 @@ def test_resumed_is_undisturbed(shop_of_cycles: Path, tmp_path: Path) -> None:
 
 
 def test_items_without_an_id(shop_of_cycles: Path, tmp_path: Path) -> None:
-    few = tmp_path / "few.parquet"
-    pq.write_table(pa.table({"item_id": ["i00"], "codes": [[0, 0]]}), few)
-    for ids, reason in ((few, "items have no semantic id"), (tmp_path / "absent", "run the job semantic_ids first")):
+    """As `semantic_ids` leaves them where an item has no words."""
+    few, known = tmp_path / "few.parquet", [f"i{item:02d}" for item in range(20)]
+    pq.write_table(pa.table({"item_id": known, "codes": [[item % 6, item // 6, 0] for item in range(20)]}), few)
+    report = pretrain(ring_job(shop_of_cycles, tmp_path, "out", ids=str(few), steps=2), show=False)
+    assert report.skipped["item without a semantic id"] == 4
+    assert sum(report.skipped.values()) > 4  # and the times that somebody chose them
+    assert load_generator(report.folder).items == tuple(known)
+
+
+def test_ids_of_other_items(shop_of_cycles: Path, tmp_path: Path) -> None:
+    others = tmp_path / "others.parquet"
+    pq.write_table(pa.table({"item_id": ["x"], "codes": [[0, 0]]}), others)
+    for ids, reason in (
+        (others, "holds none of the 24 items"),
+        (tmp_path / "absent", "run the job semantic_ids first"),
+    ):
         with pytest.raises(CatalogueError, match=reason):
             pretrain(ring_job(shop_of_cycles, tmp_path, "out", ids=str(ids)), show=False)

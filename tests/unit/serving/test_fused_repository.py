@@ -1,0 +1,41 @@
+"""A fused encoder in a model repository: whole with its members, and refused before a half of it is written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from connector.errors import ContractMismatchError
+from connector.serving import publish, published
+from connector.serving.repository import is_complete
+from tests.unit.encoders import tiny_models
+
+
+@pytest.fixture(autouse=True)
+def _private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_a_lost_member_comes_back(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    contract = publish(models, "fused", name="fused")
+    assert is_complete(models, contract)
+    shutil.rmtree(models / "image")
+    assert not is_complete(models, contract)
+    assert contract not in published(models)
+    publish(models, "fused", name="fused")
+    assert is_complete(models, contract)
+    (models / "text" / "config.pbtxt").unlink()
+    assert not is_complete(models, contract)
+
+
+def test_a_member_whose_place_is_taken_leaves_nothing_behind(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    publish(models, tiny_models.vit(tmp_path / "vit"), name="image")
+    with pytest.raises(
+        ContractMismatchError, match=r"image/1 holds image/1 .* publish that other encoder under a name of"
+    ):
+        publish(models, "fused", name="fused")
+    assert [path.name for path in models.iterdir()] == ["image"]
