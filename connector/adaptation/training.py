@@ -16,6 +16,7 @@ from connector.adaptation.checkpoint import Progress
 from connector.adaptation.processes import Processes
 from connector.adaptation.run_spec import RunSpec
 from connector.adaptation.trainer import Plan, Trainer
+from connector.errors import TrainingError
 
 
 class TrainingJob(Protocol):
@@ -67,12 +68,19 @@ def train(
 
     Raises:
         TrainingError: the loss is not finite; names the step and the last good checkpoint. Or no evaluation gave a
-            finite metric.
+            finite metric, or the processes of the job read other data.
         ConfigurationError: `resume` finds a checkpoint of another spec, or of other data.
     """
-    processes = Processes(job.device).count
-    plan = Plan.of(spec, metric, planned_steps(spec, job.lap, processes), processes)
-    plan = replace(plan, inputs={**plan.inputs, **(inputs or {})})
+    processes = Processes(job.device)
+    own = dict(inputs or {})
+    others = processes.agree(own)
+    if changed := [name for name, digest in own.items() if others.get(name) != digest]:
+        raise TrainingError(
+            f"process {processes.index} of {processes.count}: {changed[0]} is another here than in the main process; "
+            "see that all of them can read the same files (fetch what lies behind URLs first), then start again"
+        )
+    plan = Plan.of(spec, metric, planned_steps(spec, job.lap, processes.count), processes.count)
+    plan = replace(plan, inputs={**plan.inputs, **own})
     module: nn.Module = job.module
     with TrainingBar(spec.job, plan.steps, show=show) as bar:
         trainer = Trainer(module, job.loss_of, job.evaluate, plan, Path(spec.out), bar.notice, bar.say, rates)
