@@ -21,13 +21,13 @@ where the name says so, the lowest and the highest seed.
 The machine of these figures is a shared one, and no run is like another: six runs of `image` gave ratios of 0.83,
 0.84, 0.89, 0.91, 0.95 and, since a batch is shared out in ever smaller parts, 1.07, text through Triton to
 sentence-transformers gave 1.11, 1.25 and 1.33, filtered search 1.22 and 1.24, `get_online_features` to a bare get
-2.30 and 2.37. Two runs of `training` within the hour gave 0.99 and 0.85 for `contrastive` on pictures, and 0.80 and
-1.06 for `collaborative_alignment`, 0.74 and 1.04 for `co_interaction`; of the last two the reason is known, and was
-mended between them (a step that set its seed wrote down where it was called from). Histories through Triton: 0.46,
-and 0.80 since those of like length travel together. What is recorded is the last run of each suite that nothing else
-is known to have disturbed. The peaks of `memory` were read in a way that began at the parent process's own peak;
-mended, and by hand, ready vectors took 567 MiB for 10,000 rows and 600 for 100,000 (1.06), pictures through Triton
-503 for 1,000 and 561 for 10,000 (1.11).
+2.30 and 2.37. Three runs of `training` on one day gave 0.99, 0.85 and 1.02 for `contrastive` on pictures, 0.80, 1.06
+and 1.09 for `collaborative_alignment`, and 0.74, 1.04 and 0.93 for `co_interaction`; of the last two the reason is
+known, and was mended after the first run (a step that set its seed wrote down where it was called from). Histories
+through Triton: 0.46, and 0.80 since those of like length travel together. What is recorded is the last run of each
+suite that nothing else is known to have disturbed. The peaks of `memory` were read in a way that began at the parent
+process's own peak; mended, and by hand, ready vectors took 567 MiB for 10,000 rows and 600 for 100,000 (1.06),
+pictures through Triton 503 for 1,000 and 561 for 10,000 (1.11).
 
 """
 
