@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from connector.errors import ContractMismatchError, ServingError
+from connector.errors import ConfigurationError, ContractMismatchError, ServingError
 from connector.serving.ensemble import ENSEMBLE, Members, members_of, render_ensemble, served_model
 from connector.serving.model_config import HEADER, INSTANCES, MAX_BATCH, limits_of, parse_config, render_config
 from connector.serving.warmup import FOLDER, WARMUP_FILE, has_warmup, warmup_content
@@ -197,8 +197,7 @@ def limits_set(repository: Path, contract: EncoderContract) -> dict[str, Any]:
     """Limits that were set for the model that serves an encoder; of a fused one those of its members, by modality.
 
     Raises:
-        ConfigurationError: its `config.pbtxt` does not parse.
-        EncoderLoadError: it states one that such an encoder does not have.
+        ConfigurationError: its `config.pbtxt` does not parse, or states one that such an encoder does not have.
     """
     if contract.modality == "fused":
         record = read_json(version_folder(repository, contract.name, contract.version) / RECORD)
@@ -210,7 +209,12 @@ def _limits_of_model(repository: Path, contract: EncoderContract) -> dict[str, A
     file = repository / contract.name / "config.pbtxt"
     if contract.modality == "fused" or not file.is_file():
         return {}
-    return limits_of(parse_config(file.read_text(encoding="utf-8")), contract.modality)
+    try:
+        return limits_of(parse_config(file.read_text(encoding="utf-8")), contract.modality)
+    except (ConfigurationError, EncoderLoadError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{file}: its limits cannot be read ({error}); remove the file and publish the encoder again with them"
+        ) from error
 
 
 def require_name(name: str, version: int = 1) -> None:

@@ -9,7 +9,7 @@ import pytest
 import encoders
 from connector.cli import run
 from connector.config import TritonSettings
-from connector.errors import EncoderLoadError
+from connector.errors import ConfigurationError, EncoderLoadError
 from connector.serving import publish
 from connector.serving.model_config import limits_of, parse_config
 from connector.serving.provider import EncoderProvider
@@ -130,3 +130,16 @@ def test_answers_under_limits_are_not_remembered(models: Path, tmp_path: Path) -
 def test_the_name_it_had_before_is_heeded() -> None:
     assert limits_among([("max_bytes", "7"), ("threads", "2")], "text") == {"max_bytes": 7}
     assert limits_among([("max_bytes", "7"), ("limit.max_bytes", "9")], "text") == {"max_bytes": 9}
+
+
+@pytest.mark.parametrize(
+    "content", [b"name: {", b"\xff\xfe", b'parameters { key: "limit.max_side" value { string_value: "1" } }']
+)
+def test_a_configuration_that_cannot_be_read_is_named(models: Path, tmp_path: Path, content: bytes) -> None:
+    file = models / "words" / "config.pbtxt"
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"words/config\.pbtxt: its limits cannot be read .* remove the file"):
+        publish(models, tmp_path / "bert", name="words")
+    file.unlink()
+    publish(models, tmp_path / "bert", name="words", limits={"max_bytes": 4})
+    assert stated(models) == {"max_bytes": 4}
