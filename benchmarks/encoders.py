@@ -54,6 +54,7 @@ def run() -> tuple[list[Figure], dict[str, Any]]:
         }
         sources["sequence"], inputs["sequence"] = own_towers.sequence(folder / "sasrec"), own_towers.histories()
         others["sequence"] = own_towers.by_plain_torch(sources["sequence"], inputs["sequence"])
+        quicker = own_towers.by_plain_torch(sources["sequence"], inputs["sequence"], newest=True)
         for name, source in {"text": "text", **sources}.items():
             publish(models, source, name=name)
         members = [read_contract(models / name / "1") for name in ("text", "image")]
@@ -70,6 +71,8 @@ def run() -> tuple[list[Figure], dict[str, Any]]:
                 for name in sources:
                     with load(models / name / "1") as here:
                         figures += _figures(name, here, client.encoder(here.contract), others[name], inputs[name])
+                        if name == "sequence":
+                            figures += _beside_quicker(client.encoder(here.contract), quicker, inputs[name])
             finally:
                 client.close()
     networks = "small ViT, AST, VideoMAE, SASRec and gated head (over text and ViT) with random weights"
@@ -99,6 +102,13 @@ def _figures(name: str, here: Encoder, served: Encoder, other: Call, items: Sequ
         for place, label in (("process", "in process"), ("triton", "through Triton"))
     ]
     return [*out, figure(f"{name}: least cosine, in process to {library}", cosine, "")]
+
+
+def _beside_quicker(served: Encoder, quicker: Call, histories: Sequence[Any]) -> list[Figure]:
+    """Histories once more, to a user who found by himself which work is not needed."""
+    measured = rates({"triton": lambda: served.encode(histories, "query"), "other": quicker}, histories, ROUNDS)
+    label, baseline = "sequence through Triton, once more", "plain torch, last block for the newest step alone"
+    return [figure(label, measured["triton"], "items/s", baseline=baseline, baseline_value=measured["other"])]
 
 
 def vit(folder: Path) -> Path:

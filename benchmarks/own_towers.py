@@ -31,8 +31,13 @@ def sequence(folder: Path) -> Path:
     return SequenceTower([f"i{item}" for item in range(ITEMS)], shape).save(folder)
 
 
-def by_plain_torch(folder: Path, given: Sequence[list[str]]) -> Callable[[], Any]:
-    """The tower itself over batches that are padded to their longest history."""
+def by_plain_torch(folder: Path, given: Sequence[list[str]], *, newest: bool = False) -> Callable[[], Any]:
+    """The network over batches that are padded to their longest history.
+
+    Args:
+        newest: whether the last block works for the newest step alone, as the project's own tower has it. Otherwise
+            every step's state is made and the last taken, as published implementations of SASRec do.
+    """
     from encoders.towers.sequence import SequenceTower
 
     tower: Any = SequenceTower.from_folder(folder)
@@ -46,7 +51,8 @@ def by_plain_torch(folder: Path, given: Sequence[list[str]]) -> Callable[[], Any
             rows = np.zeros((len(batch), max(map(len, batch))), np.int64)
             for row, history in zip(rows, batch, strict=True):
                 row[len(row) - len(history) :] = [numbers[item] for item in history]
-            parts.append(tower(torch.from_numpy(rows)).numpy())
+            numbered = torch.from_numpy(rows)
+            parts.append((tower(numbered) if newest else tower.states(numbered)[:, -1]).numpy())
         return np.concatenate(parts)
 
     return encode

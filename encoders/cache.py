@@ -14,7 +14,7 @@ from encoders.source import Source, default_name
 from encoders.weight_files import model_hash
 
 # Raised whenever the graphs that are exported change, so that older ones are not used.
-FORMAT = 4
+FORMAT = 5
 APPLICATION = "multimodal-connector"
 
 

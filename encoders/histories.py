@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.errors import InvalidInputError
-from encoders.wire import pack, unpack
+from encoders.wire import pack, pack_text, unpack, unpack_text
 
 ITEMS, VECTORS = "items", "vectors"
 MOST_ITEMS = 100_000
@@ -91,6 +91,8 @@ def history_bytes(raw: Any) -> bytes:
     found = read_history(raw)
     if found.vectors is None and not found.ids:
         raise InvalidInputError("the history is empty")
+    if found.vectors is None:
+        return pack_text(ITEMS, json.dumps(found.ids).encode())
     return pack({ITEMS: found.ids, VECTORS: found.vectors})
 
 
@@ -122,6 +124,9 @@ def _parts(raw: Any) -> Any:
         content = bytes(raw)
         # A header's length, which no id begins with.
         if len(content) > 8 and content[4:8] == bytes(4):
+            alone = unpack_text(ITEMS, content)
+            if alone is not None:
+                return {ITEMS: alone}
             parts: dict[str, Any] = {**unpack(content)}
             items = parts.get(ITEMS)
             # Bytes and texts come out of packed parts as uint8.
@@ -141,7 +146,8 @@ def _ids(raw: Any) -> list[str]:
     if not isinstance(raw, (list, tuple)):
         raise InvalidInputError(f"expected a list of item ids, got {type(raw).__name__}")
     _require_few(len(raw))
-    return [text_of(entry) for entry in raw]
+    # As nearly all are, and told in a tenth of the time.
+    return list(raw) if set(map(type, raw)) <= {str} else [text_of(entry) for entry in raw]
 
 
 def _vectors(raw: Any) -> NDArray[np.float32]:

@@ -101,6 +101,18 @@ def unpack(content: bytes | bytearray | memoryview) -> dict[str, NDArray[Any]]:
     return found
 
 
+def pack_text(name: str, content: bytes) -> bytes:
+    """What `pack({name: content})` writes; of one part it is most of the work to find out that there is no other."""
+    return _text_header(name, len(content)) + content
+
+
+def unpack_text(name: str, content: bytes) -> bytes | None:
+    """What `pack_text` was given; None for anything that it did not write under this name, byte for byte."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    size = len(content) - start
+    return content[start:] if size >= 0 and content.startswith(_text_header(name, size)) else None
+
+
 def to_bytes(item: Any) -> bytes:
     """A row as it travels: bytes as they are, a mapping packed.
 
@@ -129,6 +141,12 @@ def parts_of(item: Any) -> dict[str, Any]:
     if not isinstance(item, Mapping):
         raise InvalidInputError(f"expected parts by name or packed bytes, got {type(item).__name__}")
     return {str(name): value for name, value in item.items() if value is not None}
+
+
+def _text_header(name: str, size: int) -> bytes:
+    text = b'{%s:{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}' % (json.dumps(name).encode(), size, size)
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
 
 
 def _array(name: str, value: Any) -> NDArray[Any]:

@@ -15,11 +15,8 @@ BACKEND = "python"
 # Twice what a client sends by default: two requests that wait are encoded as one, and every batch has a tail in which
 # some cores are idle. Much more would keep a query waiting for longer.
 MAX_BATCH = 128
-# Queries overtake documents: somebody waits for them.
-PRIORITIES = {"query": 1, "document": 2}
 INSTANCES = 1
 QUEUE_DELAY_US = 200
-MAX_QUEUE = 1024
 # What is decoded in the process of the model, so that an answer is a function of the request alone. The decoder of a
 # picture, a sound or a film may run out of time on a busy machine, and that must not be remembered.
 REMEMBERED = frozenset({"text", "sequence"})
@@ -73,12 +70,11 @@ def render_config(
             pb.ModelOutput(name="ERROR", data_type=pb.TYPE_STRING, dims=[1]),
         ],
         instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_CPU, count=instances)],
+        # No priorities and no bounded queue: with either, what comes while the model is at work may lie for half
+        # a second beside an idle model (ADR 0023).
         dynamic_batching=pb.ModelDynamicBatching(
             preferred_batch_size=sorted({max(1, max_batch // 4), max(1, max_batch // 2), max_batch}),
             max_queue_delay_microseconds=QUEUE_DELAY_US,
-            priority_levels=len(PRIORITIES),
-            default_priority_level=PRIORITIES["document"],
-            default_queue_policy=pb.ModelQueuePolicy(max_queue_size=MAX_QUEUE),
         ),
         parameters={
             name: pb.ModelParameter(string_value=value)

@@ -14,7 +14,6 @@ from connector.config import TritonSettings
 from connector.errors import ContractMismatchError
 from connector.serving.calls import call
 from connector.serving.ensemble import served_model
-from connector.serving.model_config import PRIORITIES
 from connector.serving.payloads import Payloads, batches, prepare
 from encoders.base import Encoder, EncodeResult, Side
 from encoders.contract import EncoderContract
@@ -111,7 +110,6 @@ class TritonEncoder(Encoder):
             model,
             inputs,
             model_version=str(version),
-            priority=PRIORITIES[side],
             headers=self._settings.headers or None,
             client_timeout=self._settings.timeout_s,
         )

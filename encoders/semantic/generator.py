@@ -34,11 +34,14 @@ class SemanticIdModel(nn.Module):
 
     def states(self, items: Tensor) -> Tensor:
         """Numbers int64 [n, length], padded on the left → states float32 [n, length, hidden]."""
+        states: Tensor = self.history(*self._steps(items))
+        return states
+
+    def _steps(self, items: Tensor) -> tuple[Tensor, Tensor]:
         there = items > 0
         codes = self.trie.ids[(items - 1).clamp(min=0)]
         steps = torch.stack([table(codes[..., level]) for level, table in enumerate(self.read)]).sum(dim=0)
-        states: Tensor = self.history(steps * there.unsqueeze(-1), there)
-        return states
+        return steps * there.unsqueeze(-1), there
 
     def loss(self, windows: Tensor) -> Tensor:
         """Mean over steps of the cross-entropy of the next item's id, all its codes together.
@@ -70,7 +73,7 @@ class SemanticIdModel(nn.Module):
             Item numbers from 0 on, int64 [n, beams], best first, -1 where there are fewer ids; log-probabilities
             float32 [n, beams], -inf there. With `beams` at least the number of items the ranking is exact.
         """
-        state = self.states(items)[:, -1:]
+        state = self.history.newest(*self._steps(items)).unsqueeze(1)
         node = torch.zeros(len(state), 1, dtype=torch.int64, device=state.device)
         score = torch.zeros(len(state), 1, device=state.device)
         closed = None if without is None else self.trie.ranks(without)

@@ -59,6 +59,24 @@ class HistoryTransformer(nn.Module):
 
     def forward(self, steps: Tensor, there: Tensor) -> Tensor:
         """Steps float32 [n, length, hidden], there bool [n, length] → states float32 [n, length, hidden]."""
+        hidden, bias = self._begin(steps, there)
+        for block in self.blocks:
+            hidden = block(hidden, bias)
+        states: Tensor = self.last(hidden)
+        return states
+
+    def newest(self, steps: Tensor, there: Tensor) -> Tensor:
+        """The state of the newest step alone, float32 [n, hidden]: what `forward` gives it, without the last block's
+        work for all the others."""
+        hidden, bias = self._begin(steps, there)
+        *blocks, last = self.blocks
+        for block in blocks:
+            hidden = block(hidden, bias)
+        state: Tensor = self.last(last(hidden, bias, newest=True)[:, 0])
+        return state
+
+    def _begin(self, steps: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+        """States before the first block, and what is added to scores: float32 [n, 1, length or 1, length]."""
         length = steps.shape[1]
         backwards = length - 1 - torch.arange(length, device=steps.device)
         hidden = self.drop(self.first(steps + self.positions(backwards)))
@@ -67,11 +85,7 @@ class HistoryTransformer(nn.Module):
             order = torch.arange(length, device=steps.device)
             seen = seen & (order[None, :] <= order[:, None])[None, None]
         # Finite, so that steps of padding, which see nothing, are no numbers that are not.
-        bias = torch.zeros_like(seen, dtype=hidden.dtype).masked_fill(~seen, NEVER)
-        for block in self.blocks:
-            hidden = block(hidden, bias)
-        states: Tensor = self.last(hidden)
-        return states
+        return hidden, torch.zeros_like(seen, dtype=hidden.dtype).masked_fill(~seen, NEVER)
 
 
 class _Block(nn.Module):
@@ -89,11 +103,27 @@ class _Block(nn.Module):
         )
         self.drop = nn.Dropout(shape.dropout)
 
-    def forward(self, hidden: Tensor, bias: Tensor) -> Tensor:
-        rows, length, width = hidden.shape
-        qkv = self.qkv(self.attention_norm(hidden)).view(rows, length, 3, self.heads, width // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+    def forward(self, hidden: Tensor, bias: Tensor, *, newest: bool = False) -> Tensor:
+        """States float32 [n, length, hidden] → the next ones; with `newest` the last step's alone, [n, 1, hidden]."""
+        normed = self.attention_norm(hidden)
+        query, key, value = self._heads(normed, newest=newest)
+        if newest:
+            hidden, bias = hidden[:, -1:], bias[:, :, -1:]
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        hidden = hidden + self.drop(self.out(mixed.transpose(1, 2).reshape(rows, length, width)))
+        hidden = hidden + self.drop(self.out(mixed.transpose(1, 2).flatten(2)))
         fed: Tensor = hidden + self.drop(self.feed(self.feed_norm(hidden)))
         return fed
+
+    def _heads(self, normed: Tensor, *, newest: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value, float32 [n, heads, length, hidden / heads] each."""
+        rows, length, width = normed.shape
+        if not newest:
+            qkv = self.qkv(normed).view(rows, length, 3, self.heads, width // self.heads)
+            query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+            return query, key, value
+        weight, bias = self.qkv.weight, self.qkv.bias
+        query = functional.linear(normed[:, -1:], weight[:width], bias[:width])
+        both = functional.linear(normed, weight[width:], bias[width:])
+        both = both.view(rows, length, 2, self.heads, width // self.heads)
+        key, value = both.permute(2, 0, 3, 1, 4).unbind(0)
+        return query.view(rows, 1, self.heads, width // self.heads).transpose(1, 2), key, value

@@ -82,7 +82,7 @@ class SequenceTower(nn.Module):
         """Numbers int64 [n, length], padded on the left → user vectors float32 [n, dim]."""
         if not self.shape.causal:
             items = torch.cat([items, torch.full_like(items[:, :1], self.mask)], dim=1)
-        return self.states(items)[:, -1]
+        return self.scaled(self.history.newest(self.table(items), items > 0))
 
     def scaled(self, vectors: Tensor) -> Tensor:
         """Vectors at unit length, where the tower normalises."""

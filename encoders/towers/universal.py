@@ -67,13 +67,15 @@ class UniversalTower(ContentTower):
 
     def states(self, items: Tensor, content: Tensor) -> Tensor:
         """Numbers int64 [n, length], padded on the left, and content → unit states float32 [n, length, dim]."""
-        there = items > 0
-        steps = self.vectors(items, content) * there.unsqueeze(-1)
-        return functional.normalize(self.history(steps, there), dim=-1)
+        return functional.normalize(self.history(*self._steps(items, content)), dim=-1)
 
     def users(self, items: Tensor, content: Tensor) -> Tensor:
         """The last state of each history, float32 [n, dim]."""
-        return self.states(items, content)[:, -1]
+        return functional.normalize(self.history.newest(*self._steps(items, content)), dim=-1)
+
+    def _steps(self, items: Tensor, content: Tensor) -> tuple[Tensor, Tensor]:
+        there = items > 0
+        return self.vectors(items, content) * there.unsqueeze(-1), there
 
     def sizes(self) -> dict[str, Any]:
         """Transformer, adaptor, and whether there are ids."""

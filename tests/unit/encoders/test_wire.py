@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from encoders import InvalidInputError
-from encoders.wire import pack, parts_of, to_bytes, unpack
+from encoders.wire import pack, pack_text, parts_of, to_bytes, unpack, unpack_text
 
 PARTS = {
     "image": b"\xff\xd8 a picture",
@@ -53,6 +53,29 @@ def test_nothing_packed_is_nothing() -> None:
 def test_what_cannot_travel_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInputError):
         pack(value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(codec="utf-8"), max_size=20).filter(lambda name: name != "__metadata__"), st.binary())
+def test_one_part_is_packed_as_every_other_is(name: str, content: bytes) -> None:
+    packed = pack_text(name, content)
+    assert packed == pack({name: content})
+    assert unpack_text(name, packed) == content
+    assert unpack_text(name + "s", packed) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_what_is_not_one_part_byte_for_byte_is_left_to_the_reader_of_all(data: st.DataObject) -> None:
+    packed = bytearray(pack_text("items", b'["a", "b"]'))
+    for _ in range(data.draw(st.integers(1, 3))):
+        packed[data.draw(st.integers(0, len(packed) - 11))] ^= data.draw(st.integers(1, 255))
+    content = bytes(packed[data.draw(st.integers(0, 3)) :])
+    assert unpack_text("items", content) in (None, b'["a", "b"]')
+    if unpack_text("items", content) is not None:
+        assert unpack(content)["items"].tobytes() == b'["a", "b"]'
+    assert unpack_text("items", pack({"items": [b"a"[0]], "times": [1]})) is None
+    assert unpack_text("items", b"") is None
 
 
 @pytest.mark.parametrize("item", [None, 3, "text", [b"a"]])

@@ -35,14 +35,20 @@ def test_the_configuration_agrees_with_the_contract() -> None:
     assert config.instance_group[0].count == 2
     assert max(config.dynamic_batching.preferred_batch_size) == 32
     assert config.dynamic_batching.max_queue_delay_microseconds <= 1000
-    assert config.dynamic_batching.priority_levels == 2
-    assert config.dynamic_batching.default_priority_level == 2
     assert config.model_warmup[0].inputs["INPUT"].input_data_file
     parameters = {name: value.string_value for name, value in config.parameters.items()}
     assert parameters["contract"] == parameters["contract.3"] == contract.to_json()
     assert parameters["contract_hash"] == parameters["contract_hash.3"] == contract.hash
     assert parameters["threads"] == "1"
     assert contracts_of(config) == {3: contract}
+
+
+def test_no_request_is_left_lying_beside_an_idle_model() -> None:
+    """Triton forms the next batch while one is worked on only without these; otherwise it may look every 500 ms."""
+    batching = parse_config(render_config(probe_contract())).dynamic_batching
+    assert batching.priority_levels == 0
+    assert not batching.HasField("default_queue_policy")
+    assert not batching.priority_queue_policy
 
 
 def test_versions_of_one_model() -> None:
