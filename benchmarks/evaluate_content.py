@@ -1,7 +1,7 @@
 """`python -m benchmarks.evaluate_content [FOLDER]`: an image encoder beside MobileNet and controls, on photographs.
 
 The shop photos are those of the validation split, the clothes those of owners held out: nothing was trained on them.
-`--others FOLDER…` are towers of the same job by other seeds; with them come means and spread over trainings. Writes
+`--others FOLDER…` are towers of other trainings by the same job; with them come means and spread over trainings. Writes
 benchmarks/results/content.json. Needs the real data; MobileNet's rows need `ai-edge-litert`.
 """
 
@@ -49,7 +49,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "encoders" / "weights" / "image")
-    parser.add_argument("--others", nargs="*", type=Path, default=[], help="towers of the same job by other seeds")
+    parser.add_argument("--others", nargs="*", type=Path, default=[], help="towers of other trainings by the same job")
     options = parser.parse_args()
     data = real_data()
     if data is None:
@@ -102,13 +102,14 @@ def trainings(runs: list[Hits], teacher: Hits | None) -> Iterator[Figure]:
         return
     middle = _mean(runs)
     for question in middle:
-        yield with_interval(f"{question}: {JOB} ({len(runs)} seeds)", interval(middle[question]))
+        yield with_interval(f"{question}: {JOB} ({len(runs)} trainings)", interval(middle[question]))
         means = [float(run[question].mean()) for run in runs]
         spread = Interval(float(np.median(means)), min(means), max(means))
-        yield with_interval(f"{question}: {JOB}, lowest and highest seed", spread)
+        yield with_interval(f"{question}: {JOB}, lowest and highest", spread)
     if teacher is not None:
         gain = difference(middle[WORDS_1], teacher[PROBE])
-        yield with_interval(f"{WORDS_1}: {JOB} beyond the linear probe of {TEACHER}, paired ({len(runs)} seeds)", gain)
+        beyond = f"{JOB} beyond the linear probe of {TEACHER}, paired ({len(runs)} trainings)"
+        yield with_interval(f"{WORDS_1}: {beyond}", gain)
 
 
 def rows(found: dict[str, Hits]) -> Iterator[Figure]:

@@ -16,7 +16,7 @@ HEAD = """\
 on both alike, and writes `benchmarks/results/<suite>.json`; `make bench SUITE=search` runs one suite, and
 `python -m benchmarks --page` writes this page from what was recorded. Ratios travel between machines; absolute figures
 do not. Goals that are missed stay on the page. In brackets stands the 95 % interval over users, photos or clips, or,
-where the name says so, the lowest and the highest seed.
+where the name says so, the lowest and the highest seed or training.
 
 The machine of these figures is a shared one, and no run is like another: six runs of `image` gave ratios of 0.83,
 0.84, 0.89, 0.91, 0.95 and, since a batch is shared out in ever smaller parts, 1.07, text through Triton to
