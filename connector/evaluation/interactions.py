@@ -111,8 +111,8 @@ def _read(source: InteractionSource) -> pa.Table:
     try:
         return pa.table(
             {
-                "user": table[source.user].cast(pa.string()),
-                "item": table[source.item].cast(pa.string()),
+                "user": ids_of(table[source.user]),
+                "item": ids_of(table[source.item]),
                 "time": _moments(table[source.time]),
                 **({"value": table[source.value].cast(pa.float64())} if source.value else {}),
             }
@@ -121,6 +121,17 @@ def _read(source: InteractionSource) -> pa.Table:
         raise CatalogueError(
             f"{source.path}: a column is of the wrong kind ({' '.join(str(error).split())[:120]})"
         ) from error
+
+
+def ids_of(column: Any) -> Any:
+    """Ids as text; null where there is none, which in a column of fractions is written as NaN.
+
+    Raises:
+        pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError: cells that cannot be text.
+    """
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    return column.cast(pa.string())
 
 
 def _moments(column: Any) -> Any:

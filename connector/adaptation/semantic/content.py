@@ -15,6 +15,7 @@ from connector.adaptation.semantic.spec import ContentSource
 from connector.adaptation.spec import columns_of
 from connector.adaptation.templates import rendered
 from connector.errors import CatalogueError, TrainingError
+from connector.evaluation.interactions import ids_of
 
 if TYPE_CHECKING:
     from encoders.contract import EncoderContract
@@ -81,7 +82,7 @@ def read_content(source: ContentSource, *, show: bool = True) -> Content:
         return _of_words(source, source.text, show)
     try:
         table = pq.read_table(source.path, columns=[source.key, source.vector])
-        keys, column = table[source.key].cast(pa.string()), table[source.vector]
+        keys, column = ids_of(table[source.key]), table[source.vector]
     except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:
         raise CatalogueError(f"{source.path}: no readable columns {source.key!r} and {source.vector!r}") from error
     kind = column.type
@@ -116,7 +117,7 @@ def _of_words(source: ContentSource, template: str, show: bool) -> Content:
     names = list(dict.fromkeys(columns_of(template)))
     try:
         table = pq.read_table(source.path, columns=list(dict.fromkeys([source.key, *names])))
-        ids = table[source.key].cast(pa.string()).to_pylist()
+        ids = ids_of(table[source.key]).to_pylist()
         columns = {name: table[name].to_pylist() for name in names}
     except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:
         wanted = ", ".join(map(repr, (source.key, *names)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from connector.adaptation.sampler import MixedBatches
 from connector.adaptation.sequences.spec import CatalogueSource, HistorySpec
 from connector.errors import CatalogueError, TrainingError
-from connector.evaluation.interactions import History, read_interactions
+from connector.evaluation.interactions import History, ids_of, read_interactions
 from connector.evaluation.splits import Split, time_split
 
 
@@ -81,7 +81,7 @@ def read_ids(source: CatalogueSource) -> list[str]:
     import pyarrow.parquet as pq
 
     try:
-        column = pq.read_table(source.path, columns=[source.key]).column(0).cast(pa.string())
+        column = ids_of(pq.read_table(source.path, columns=[source.key]).column(0))
     except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError, IndexError) as error:
         raise CatalogueError(f"{source.path}: has no readable column {source.key!r} of item ids") from error
     ids = [item for item in column.to_pylist() if item is not None]

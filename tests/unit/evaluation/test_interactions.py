@@ -51,6 +51,14 @@ def test_integer_keys_and_timestamps(tmp_path: Path) -> None:
     assert named(read(tmp_path, rows)) == {"10": ["3", "1"], "9": ["2"]}
 
 
+def test_keys_that_a_null_made_fractions_of(tmp_path: Path) -> None:
+    nan = float("nan")
+    rows = {"user_id": [1.0, nan, 1.0, 2.0], "item_id": [7.0, 7.0, nan, 8.0], "event_timestamp": [1, 2, 3, 4]}
+    found = read(tmp_path, rows)
+    assert named(found) == {"1": ["7"], "2": ["8"]}
+    assert dict(found.skipped) == {"null key or time": 2}
+
+
 def test_a_time_or_value_that_is_no_number_is_left_out(tmp_path: Path) -> None:
     rows = {
         "user_id": ["u"] * 4,

@@ -42,6 +42,7 @@ def test_an_item_without_words_is_left_out_and_counted(tmp_path: Path) -> None:
     [
         ({"item_id": ["a", "b"], "title": [" ", None]}, "no item has words: in all of them 'title' is empty"),
         ({"item_id": ["a", "a"], "title": ["x", "y"]}, "an id of its own"),
+        ({"item_id": [1.0, float("nan")], "title": ["x", "y"]}, "an id of its own"),
         ({"item_id": ["a"], "name": ["x"]}, "no readable columns 'item_id', 'title'"),
     ],
 )

@@ -120,6 +120,7 @@ def test_collisions_and_use_by_hand() -> None:
         ({"item_id": ["a", "b"], "vector": [[1.0], [1.0, 2.0]]}, "vectors of 1 to 2 numbers"),
         ({"item_id": ["a", "a"], "vector": [[1.0], [2.0]]}, "an id of its own and a vector"),
         ({"item_id": ["a", "b"], "vector": [[1.0], None]}, "an id of its own and a vector"),
+        ({"item_id": [1.0, float("nan")], "vector": [[1.0], [2.0]]}, "an id of its own and a vector"),
         ({"item_id": ["a", "b"], "vector": [[1.0], [0.0]]}, "the vector of 'b' is of zeros"),
         ({"item_id": ["a", "b"], "vector": [[1.0], [float("nan")]]}, "the vector of 'b'"),
         ({"item_id": ["a", "b"], "vector": [[1.0], [None]]}, "the vector of 'b'|no number"),
