@@ -179,8 +179,11 @@ def refresh_local_server(folder: Path, notice: Notice = lambda _: None) -> None:
 def _apply_to_feast(repository: Repository, contents: Any) -> None:
     from feast.repo_operations import apply_total_with_repo_instance
 
+    from connector.stores.registry import write_atomically
+
     store = repository.feature_store
     try:
+        write_atomically(store)
         with contextlib.redirect_stdout(io.StringIO()):
             apply_total_with_repo_instance(store, store.project, store.registry, contents, skip_source_validation=True)
     except ConnectorError:

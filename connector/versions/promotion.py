@@ -143,7 +143,10 @@ def _move(repository: Repository, version: SpaceVersion, previous: str) -> None:
 
 
 def _commit(repository: Repository, view: FeatureView) -> None:
+    from connector.stores.registry import write_atomically
+
     store = repository.feature_store
+    write_atomically(store)
     repository.refresh()
     store.registry.apply_data_source(view.batch_source, store.project, commit=False)
     store.registry.apply_feature_view(view, store.project, commit=True)

@@ -106,6 +106,25 @@ def test_a_declared_version_waits_beside_the_one_that_serves(shop: Connector, fo
     assert shop.spaces()["item_shape"].version == 1
 
 
+def test_readers_never_meet_an_empty_registry(shop: Connector, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feast's plain file registry, which feature_store.yaml may name, empties its file before it writes it."""
+    from feast.infra.registry.file import FileRegistryStore
+
+    assert "registry_store_type" not in (folder / "feature_store.yaml").read_text()
+
+    def emptied(self: Any, registry: Any) -> None:
+        raise AssertionError("the registry was written in place")
+
+    monkeypatch.setattr(FileRegistryStore, "_write_registry", emptied)
+    declare(folder, version=2, dimension=12)
+    shop.apply()
+    shop.ingest(goods(), entity="item")
+    shop.promote("item_shape")
+    shop.rollback("item_shape")
+    assert states(shop) == [("1", "serving", ROWS), ("2", "candidate", ROWS)]
+    assert not list((folder / "data").glob(".*.writing"))
+
+
 def test_an_ingest_fills_both_and_promotion_moves_readers(shop: Connector, folder: Path) -> None:
     declare(folder, version=2, dimension=12, fields=f"{KIND}, {PRICE}")
     shop.apply()
