@@ -20,17 +20,17 @@ where the name says so, the lowest and the highest seed or training.
 
 The machine of these figures is a shared one, and no run is like another: seven runs of `image` gave ratios of 0.83,
 0.84, 0.89, 0.91, 0.95 and, since a batch is shared out in ever smaller parts, 1.07 and 0.97, text through Triton to
-sentence-transformers gave 1.11, 1.25, 1.33, 1.21 and 1.29, text in process 1.28, 1.17 and 1.21, filtered search
-1.22, 1.24 and 1.25, `get_online_features` to a bare get 2.27, 2.30 and 2.37. Four runs of `training` gave 0.99,
-0.85, 1.02 and 0.97 for `contrastive` on pictures, 0.80, 1.06, 1.09 and 0.99 for `collaborative_alignment`, and
-0.74, 1.04, 0.93 and 0.99 for `co_interaction`; of the last two the reason is known, and was mended after the first
-run (a step that set its seed wrote down where it was called from). Histories through Triton stood at 0.46 and 0.80
-of plain torch that makes every step's state, as SASRec is published; since models have no priorities (ADR 0023) and
-the tower leaves out what nobody reads, at 1.14 (1.4 in shorter runs). Plain torch that leaves the same work out is
-still faster: 0.80, 0.85 and 0.88. `import connector` took 0.24 s in one run and 0.46 in the next: the same older
-commit took 0.6 at the end of that day, so it is the machine that was slower. What is recorded is the last run of
-each suite that nothing else is known to have disturbed; but for `promotion` and `text`, the suites of speed and
-memory are of one `make bench` in a fresh clone (42 minutes).
+sentence-transformers gave 1.11, 1.25, 1.33, 1.21, 1.29 and 1.26, text in process 1.28, 1.17, 1.21 and 1.34,
+filtered search 1.22, 1.24 and 1.25, `get_online_features` to a bare get 2.27, 2.30 and 2.37. Four runs of
+`training` gave 0.99, 0.85, 1.02 and 0.97 for `contrastive` on pictures, 0.80, 1.06, 1.09 and 0.99 for
+`collaborative_alignment`, and 0.74, 1.04, 0.93 and 0.99 for `co_interaction`; of the last two the reason is known,
+and was mended after the first run (a step that set its seed wrote down where it was called from). Histories through
+Triton stood at 0.46 and 0.80 of plain torch that makes every step's state, as SASRec is published; since models
+have no priorities (ADR 0023) and the tower leaves out what nobody reads, at 1.14 (1.4 in shorter runs). Plain torch
+that leaves the same work out is still faster: 0.80, 0.85 and 0.88. `import connector` took 0.24 s in one run and
+0.46 in the next: the same older commit took 0.6 at the end of that day, so it is the machine that was slower. What
+is recorded is the last run of each suite that nothing else is known to have disturbed; but for `promotion` and
+`text`, the suites of speed and memory are of one `make bench` in a fresh clone (42 minutes).
 
 """
 
