@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from encoders.members import find_member
 STAGING_PREFIX = ".staging-"
 # Beside a graph: the contract it was exported under. A checkout brings new descriptions and leaves old graphs.
 MADE_UNDER = "model.contract"
+MODEL_FILE = "model.py"
 MODEL_PY = '''"""Serves the encoder that lies in this folder; written by `connector apply`."""
 
 import os
@@ -84,7 +85,7 @@ def publish(
         read_limits(resolve(source, modality).modality, limits)
     try:
         contract = _publish_version(repository, source, folder, name, version, modality, replace_other)
-        _write_changed(folder / "model.py", _model_py(contract).encode())
+        _write_changed(folder / MODEL_FILE, _model_py(contract).encode())
         write_model_files(repository, name, max_batch=max_batch, instances=instances, threads=threads, limits=limits)
     except OSError as error:
         raise ServingError(f"{error.filename or repository}: cannot be written: {error.strerror}") from error
@@ -117,17 +118,14 @@ def is_complete(repository: Path, contract: EncoderContract, *, whole: bool = Fa
         whole: read the graph, too, and compare it with its record.
     """
     folder = version_folder(repository, contract.name, contract.version)
-    if not all(path.is_file() for path in (folder / RECORD, folder / "model.py", folder.parent / "config.pbtxt")):
+    if not all(path.is_file() for path in (folder / RECORD, folder / MODEL_FILE, folder.parent / "config.pbtxt")):
         return False
     present = read_contract(folder)
     if present.modality == "fused":
         members = members_of(read_json(folder / RECORD))
         if not all(is_complete(repository, member, whole=whole) for member in members):
             return False
-    made_under = folder / MADE_UNDER
-    if made_under.is_file() and made_under.read_text(encoding="utf-8").strip() != present.hash:
-        return False
-    return has_graph(folder, present, whole=whole)
+    return _has_graph(folder, present, whole=whole)
 
 
 def version_folder(repository: Path, name: str, version: int) -> Path:
@@ -164,7 +162,7 @@ def write_model_files(
     Raises:
         EncoderLoadError: one that its encoders do not have.
     """
-    contracts = [contract for contract in described(repository) if contract.name == name]
+    contracts = _versions(repository, name)
     modality = contracts[-1].modality
     if has_warmup(modality):
         folder = repository / name / FOLDER
@@ -191,6 +189,9 @@ def write_model_files(
         _write_changed(keep, b"")
         text = HEADER + render_ensemble(contract, its_members, max_batch)
         _write_changed(repository / model / "config.pbtxt", text.encode())
+    if _versions(repository, name) != contracts:
+        # Another process published a version meanwhile, and this may have overwritten what it wrote of both.
+        write_model_files(repository, name, max_batch=max_batch, instances=instances, threads=threads, limits=limits)
 
 
 def limits_set(repository: Path, contract: EncoderContract) -> dict[str, Any]:
@@ -203,6 +204,10 @@ def limits_set(repository: Path, contract: EncoderContract) -> dict[str, Any]:
         record = read_json(version_folder(repository, contract.name, contract.version) / RECORD)
         return {member.modality: limits_set(repository, member) for member in members_of(record)}
     return _limits_of_model(repository, contract)
+
+
+def _versions(repository: Path, name: str) -> list[EncoderContract]:
+    return [contract for contract in described(repository) if contract.name == name]
 
 
 def _limits_of_model(repository: Path, contract: EncoderContract) -> dict[str, Any]:
@@ -256,7 +261,7 @@ def _publish_version(
 ) -> EncoderContract:
     known = _known_contract(source, name, version, modality)
     replacing = replace_other and known is not None and _holds_another(folder, known)
-    if known is not None and not replacing and _is_there(repository, folder, known):
+    if known is not None and not replacing and _is_there(folder, known):
         if known.modality == "fused":
             _publish_members(repository, EncoderFolder.open(folder))
         return known
@@ -268,7 +273,7 @@ def _publish_version(
         _publish_members(repository, encoder)
     if replace_other and _holds_another(folder, contract):
         shutil.rmtree(folder)
-    if _is_there(repository, folder, contract):
+    if _is_there(folder, contract):
         return contract
     with _staging(repository) as staged:
         for path in encoder.path.iterdir():
@@ -276,13 +281,16 @@ def _publish_version(
                 shutil.copyfile(path, staged / path.name)
         write_json(staged / RECORD, encoder.record())
         (staged / MADE_UNDER).write_text(contract.hash + "\n", encoding="utf-8")
+        (staged / MODEL_FILE).write_text(_model_py(contract), encoding="utf-8")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists():
-            # Described, but its graph is not there yet: a fresh checkout.
-            _fill(folder, staged)
-        else:
-            (staged / "model.py").write_text(_model_py(contract), encoding="utf-8")
-            _move(staged, folder, lambda: _is_there(repository, folder, contract))
+        try:
+            staged.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            # Another process published the same meanwhile; or it is described and has no graph yet: a fresh checkout.
+            if not _is_there(folder, contract):
+                _fill(folder, staged)
     return contract
 
 
@@ -318,15 +326,6 @@ def _model_py(contract: EncoderContract) -> str:
     return HEAD_PY if contract.modality == "fused" else MODEL_PY
 
 
-def _move(staged: Path, folder: Path, is_there: Callable[[], bool]) -> None:
-    try:
-        staged.rename(folder)
-    except OSError:
-        # Another process may have published the same meanwhile.
-        if not is_there():
-            raise
-
-
 def _exported(source: str | Path, name: str, version: int, modality: str | None) -> EncoderFolder:
     """The encoder folder of a source under a name; one that has to be exported is kept in the user's cache folder."""
     from encoders.cache import exported
@@ -358,7 +357,8 @@ def _holds_another(folder: Path, contract: EncoderContract) -> bool:
     return (folder / RECORD).exists() and read_contract(folder).hash != contract.hash
 
 
-def _is_there(repository: Path, folder: Path, contract: EncoderContract) -> bool:
+def _is_there(folder: Path, contract: EncoderContract) -> bool:
+    """Whether a version's folder holds this very encoder, whole; what belongs to the model may still be missing."""
     if not (folder / RECORD).exists():
         return False
     present = read_contract(folder)
@@ -366,14 +366,22 @@ def _is_there(repository: Path, folder: Path, contract: EncoderContract) -> bool
         raise ContractMismatchError(
             f"{folder} holds {present.label}, which is not {contract.label}; publish it under the next version"
         )
-    return is_complete(repository, present, whole=True)
+    return _has_graph(folder, present, whole=True)
+
+
+def _has_graph(folder: Path, contract: EncoderContract, *, whole: bool) -> bool:
+    made_under = folder / MADE_UNDER
+    if made_under.is_file() and made_under.read_text(encoding="utf-8").strip() != contract.hash:
+        return False
+    return has_graph(folder, contract, whole=whole)
 
 
 def _fill(folder: Path, staged: Path) -> None:
     # The graph, then what it was made from and under: they make the version complete.
     last = {GRAPH: 1, GRAPH_RECORD: 2, MADE_UNDER: 3}
     for path in sorted(staged.iterdir(), key=lambda path: last.get(path.name, 0)):
-        path.replace(folder / path.name)
+        if path.name != MODEL_FILE:
+            path.replace(folder / path.name)
 
 
 @contextmanager

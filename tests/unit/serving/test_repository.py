@@ -10,10 +10,12 @@ import pytest
 
 import encoders
 from connector.errors import ContractMismatchError, EncoderLoadError, ServingError
-from connector.serving import publish, published
-from connector.serving.model_config import contracts_of, parse_config
+from connector.serving import publish, published, repository
+from connector.serving.model_config import contracts_of, parse_config, render_config
 from connector.serving.repository import MODEL_PY, is_complete, read_contract
 from encoders import find_aligned, require_shared_space
+from encoders.contract import EncoderContract
+from encoders.files import write_json
 from tests.unit.encoders import tiny_models
 
 
@@ -201,6 +203,39 @@ def test_several_may_publish_the_same_at_once(tmp_path: Path, sources: Path) -> 
         jobs = [pool.submit(publish, tmp_path / "all", sources / "bert", name="words", version=1) for _ in range(8)]
         assert len({job.result().hash for job in jobs}) == 1
     assert sorted(snapshot(tmp_path / "all")) == sorted(snapshot(tmp_path / "first"))
+
+
+def test_another_publishes_the_same_just_before(tmp_path: Path, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its version lies there whole and is left as it is, and what belongs to the model it has yet to write."""
+    contract = publish(tmp_path / "first", sources / "bert", name="words", version=1)
+    folder = tmp_path / "all" / "words" / "1"
+
+    def meanwhile(path: Path, record: object) -> None:
+        shutil.copytree(tmp_path / "first" / "words" / "1", folder)
+        write_json(path, record)
+
+    monkeypatch.setattr(repository, "write_json", meanwhile)
+    assert publish(tmp_path / "all", sources / "bert", name="words", version=1) == contract
+    assert snapshot(folder) == snapshot(tmp_path / "first" / "words" / "1")
+    assert sorted(snapshot(tmp_path / "all")) == sorted(snapshot(tmp_path / "first"))
+
+
+def test_another_publishes_the_next_version_at_once(
+    tmp_path: Path, sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The description of the model names both versions, whoever writes it last."""
+    second = publish(tmp_path / "second", sources / "wider", name="words", version=2)
+
+    def meanwhile(contracts: list[EncoderContract], **how: object) -> str:
+        text = render_config(contracts, **how)  # type: ignore[arg-type]
+        if len(contracts) == 1:
+            shutil.copytree(tmp_path / "second" / "words" / "2", tmp_path / "all" / "words" / "2")
+        return text
+
+    monkeypatch.setattr(repository, "render_config", meanwhile)
+    first = publish(tmp_path / "all", sources / "bert", name="words", version=1)
+    config = parse_config((tmp_path / "all" / "words" / "config.pbtxt").read_text())
+    assert contracts_of(config) == {1: first, 2: second}
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a b", "é", "\n", "x" * 200, ".hidden"])
