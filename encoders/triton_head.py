@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from encoders.errors import EncoderError
 from encoders.fused import FusedPreprocessing, fuse
 from encoders.runtime.onnx import OnnxRuntime
-from encoders.triton_model import answers, open_version
-from encoders.wire import ABSENT
+from encoders.triton_model import answers, is_checked, open_version
+from encoders.wire import ABSENT, joined_checks
 
 Vectors = dict[str, NDArray[np.float32]]
 
 
 class TritonPythonModel:
-    """Inputs `<MODALITY>_EMBEDDING` and `<MODALITY>_ERROR` of each member, outputs `EMBEDDING` and `ERROR`.
+    """Inputs `<MODALITY>_EMBEDDING`, `…_ERROR` and `…_CHECK` of each member, outputs `EMBEDDING`, `ERROR` and `CHECK`.
 
     A member's reason `encoders.wire.ABSENT` means that the item has no such part; any other is an error of its row.
     """
@@ -34,6 +34,7 @@ class TritonPythonModel:
         self._modalities = FusedPreprocessing.from_dict(folder.preprocessing).modalities
         self._dimension = folder.contract.dimension
         threads = int(parameters["threads"]) if parameters.get("threads") else None
+        self._checked = is_checked(args)
         self._runtime = OnnxRuntime(folder.graph, threads=threads)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
@@ -61,7 +62,8 @@ class TritonPythonModel:
         except EncoderError as error:
             failure = backend.TritonError(str(error))
             return [backend.InferenceResponse(error=failure) for _ in requests]
-        return answers(backend, result, np.cumsum(sizes).tolist())
+        checks = [gathered(f"{name.upper()}_CHECK").reshape(-1) for name in self._modalities] if self._checked else []
+        return answers(backend, result, np.cumsum(sizes).tolist(), joined_checks(checks) if checks else None)
 
     def finalize(self) -> None:
         """Release the head."""

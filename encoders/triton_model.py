@@ -18,15 +18,16 @@ from encoders.errors import ContractMismatchError, EncoderError
 from encoders.folder import EncoderFolder
 from encoders.limits import limits_among
 from encoders.loading import load
-from encoders.wire import ABSENT
+from encoders.wire import ABSENT, row_checks
 
 SIDES: tuple[Side, Side] = ("document", "query")
 
 
 class TritonPythonModel:
-    """Inputs `INPUT` (raw bytes) and optionally `QUERY` (true: query side), outputs `EMBEDDING` and `ERROR`.
+    """Inputs `INPUT` (raw bytes) and optionally `QUERY` (true: query side), outputs `EMBEDDING`, `ERROR` and `CHECK`.
 
-    A bad row has a vector of zeros and its reason in `ERROR`, which is empty for every other row.
+    A bad row has a vector of zeros and its reason in `ERROR`, which is empty for every other row. `CHECK` holds
+    `encoders.wire.row_checks`; configurations written by older versions do without.
     """
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -43,6 +44,7 @@ class TritonPythonModel:
         folder, parameters = open_version(args)
         limits: dict[str, Any] = limits_among(parameters.items(), folder.contract.modality)
         threads = int(parameters["threads"]) if parameters.get("threads") else None
+        self._checked = is_checked(args)
         self._encoder: Encoder = load(folder.path, runtime="onnx", threads=threads, **limits)
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
@@ -58,12 +60,13 @@ class TritonPythonModel:
             queries.append(np.zeros(len(rows), bool) if side is None else side.as_numpy().reshape(-1).astype(bool))
             items.extend(rows.tolist())
             ends.append(len(items))
+        query = np.concatenate(queries) if queries else np.zeros(0, bool)
         try:
-            result = encode_sides(self._encoder, items, np.concatenate(queries) if queries else np.zeros(0, bool))
+            result = encode_sides(self._encoder, items, query)
         except EncoderError as error:
             failure = backend.TritonError(str(error))
             return [backend.InferenceResponse(error=failure) for _ in requests]
-        return answers(backend, result, ends)
+        return answers(backend, result, ends, row_checks(items, query) if self._checked else None)
 
     def finalize(self) -> None:
         """Release the encoder."""
@@ -93,11 +96,19 @@ def open_version(args: dict[str, str]) -> tuple[EncoderFolder, dict[str, str]]:
     return folder, parameters
 
 
-def answers(backend: Any, result: EncodeResult, ends: Sequence[int]) -> list[Any]:
+def is_checked(args: dict[str, str]) -> bool:
+    """Whether a model's configuration has the output `CHECK`."""
+    return any(output.get("name") == "CHECK" for output in json.loads(args["model_config"]).get("output", []))
+
+
+def answers(
+    backend: Any, result: EncodeResult, ends: Sequence[int], checks: NDArray[np.uint32] | None = None
+) -> list[Any]:
     """A response for each request.
 
     Args:
         ends: position after the last row of each request.
+        checks: uint32 [n] for the output `CHECK`.
     """
     reasons = np.full((len(result.vectors), 1), b"", dtype=object)
     for row, reason in result.errors.items():
@@ -107,6 +118,7 @@ def answers(backend: Any, result: EncodeResult, ends: Sequence[int]) -> list[Any
             output_tensors=[
                 backend.Tensor("EMBEDDING", result.vectors[start:end]),
                 backend.Tensor("ERROR", reasons[start:end]),
+                *([] if checks is None else [backend.Tensor("CHECK", checks[start:end].reshape(-1, 1))]),
             ]
         )
         for start, end in zip([0, *ends], ends, strict=False)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,28 @@ def unpack_text(name: str, content: bytes) -> bytes | None:
     start = 8 + int.from_bytes(content[:8], "little")
     size = len(content) - start
     return content[start:] if size >= 0 and content.startswith(_text_header(name, size)) else None
+
+
+def row_checks(rows: Sequence[bytes], query: NDArray[np.bool_] | bool = False) -> NDArray[np.uint32]:
+    """By which an answer is known to be that of its own request: a CRC-32 of each row's bytes, which travels back.
+
+    Args:
+        rows: n rows as they travel.
+        query: bool [n], or one for all: true on the query side, whose CRC begins with 1.
+
+    Returns:
+        uint32 [n].
+    """
+    sides = np.broadcast_to(np.asarray(query, bool), len(rows)).tolist()
+    return np.fromiter((zlib.crc32(row, side) for row, side in zip(rows, sides, strict=True)), np.uint32, len(rows))
+
+
+def joined_checks(columns: Sequence[NDArray[np.uint32]]) -> NDArray[np.uint32]:
+    """Checks of rows of several parts, from those of each part: uint32 [n] each → uint32 [n]; of one part its own."""
+    if len(columns) == 1:
+        return columns[0]
+    rows = np.stack(columns, axis=1).astype("<u4")
+    return np.fromiter((zlib.crc32(row.tobytes()) for row in rows), np.uint32, len(rows))
 
 
 def to_bytes(item: Any) -> bytes:

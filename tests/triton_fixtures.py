@@ -23,14 +23,16 @@ from encoders.folder import write_graph_record
 
 DIMENSION = 8
 
-# Speaks the wire format of the encoders, and does what a text says: fail the row, take its time, or die.
+# Speaks the wire format of the encoders, and does what a text says: fail the row, take its time, die, or answer another
+# request or without vectors, as Triton may while it replaces a worker, once (`garble:`, `bare:`) or always (`lie:`).
 PROBE_MODEL = """
-import hashlib, os, time
+import hashlib, os, time, zlib
 import numpy as np
 import triton_python_backend_utils as pb
 
 class TritonPythonModel:
     def initialize(self, args):
+        self.told = set()
         if os.path.exists(os.path.join(os.path.dirname(__file__), "refuse")):
             raise RuntimeError("the probe refuses to load")
 
@@ -54,10 +56,18 @@ class TritonPythonModel:
                 os._exit(3)
             if command == b"raise":
                 return pb.InferenceResponse(error=pb.TritonError("the probe was told to fail"))
+            once = text not in self.told and command in (b"garble", b"bare")
+            self.told.add(text)
+            if once and command == b"bare":
+                return pb.InferenceResponse([pb.Tensor("ERROR", errors.reshape(-1, 1))])
+            if once or command == b"lie":
+                texts = [b"of another", *texts[1:]]
             digest = hashlib.sha256(text + (b"?" if asked else b"")).digest()
             vectors[row] = np.frombuffer(digest[:DIMENSION], np.uint8)
         return pb.InferenceResponse([
-            pb.Tensor("EMBEDDING", vectors), pb.Tensor("ERROR", errors.reshape(-1, 1))
+            pb.Tensor("EMBEDDING", vectors),
+            pb.Tensor("ERROR", errors.reshape(-1, 1)),
+            pb.Tensor("CHECK", np.array([[zlib.crc32(t, int(q))] for t, q in zip(texts, queries)], np.uint32)),
         ])
 """
 

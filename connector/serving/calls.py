@@ -9,18 +9,31 @@ from connector.errors import ServerUnavailableError, ServingError
 
 T = TypeVar("T")
 
-# A queue that is full, and a worker that died and is being replaced, carry other codes but pass as quickly.
-PASSING = ("exceeds maximum queue size", "is not healthy", "not at ready state")
+# A queue that is full, and a worker that died or was held up and is being replaced, carry other codes but pass as
+# quickly.
+PASSING = (
+    "exceeds maximum queue size",
+    "is not healthy",
+    "not at ready state",
+    "failed to retrieve the response error",
+    "unexpected inference output ''",
+)
 RETRIED = ("StatusCode.UNAVAILABLE", "StatusCode.RESOURCE_EXHAUSTED")
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 8.0
 JITTER_S = 0.25
 
 
+class GarbledAnswerError(ServerUnavailableError):
+    """An answer that is not whole, or not to what was asked: Triton gives some while a worker of it is replaced."""
+
+
 def worth_retrying(error: BaseException) -> bool:
-    """Whether the server was unreachable or overloaded; never for a request that it refused."""
+    """Whether the server was unreachable, overloaded or confused; never for a request that it refused."""
     from tritonclient.utils import InferenceServerException
 
+    if isinstance(error, GarbledAnswerError):
+        return True
     if not isinstance(error, InferenceServerException):
         return False
     text = (error.message() or "").lower()
@@ -34,7 +47,7 @@ def call(function: Callable[[], T], *, retries: int, where: str) -> T:
     """Call with exponential back-off and jitter.
 
     Raises:
-        ServerUnavailableError: unreachable or overloaded to the last try, or too slow.
+        ServerUnavailableError: unreachable, overloaded or confused to the last try, or too slow.
         ServingError: the server refused the request.
     """
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter

@@ -10,7 +10,7 @@ from typing import Any
 from connector.config import TritonSettings
 from connector.errors import ConfigurationError, ContractMismatchError, ServerUnavailableError, ServingError
 from connector.serving.calls import call
-from connector.serving.ensemble import modalities_of, served_model
+from connector.serving.ensemble import is_checked, modalities_of, served_model
 from connector.serving.model_config import contracts_of
 from connector.serving.remote_encoder import TritonEncoder
 from connector.serving.remote_item import TritonItemEncoder
@@ -84,7 +84,7 @@ class TritonClient:
                 f"{served.label if served else 'without an encoder contract'}; "
                 "publish the expected one under a version of its own by `connector apply`"
             )
-        how = (self._client, contract, self.url, self.settings, config.max_batch_size)
+        how = (self._client, contract, self.url, self.settings, config.max_batch_size, is_checked(config))
         encoder = (
             TritonItemEncoder(*how, modalities_of(config)) if contract.modality == "fused" else TritonEncoder(*how)
         )

@@ -44,9 +44,23 @@ def error_name(modality: str) -> str:
     return f"{modality.upper()}_ERROR"
 
 
+def check_name(modality: str) -> str:
+    """Input of the head that takes a member's checks."""
+    return f"{modality.upper()}_CHECK"
+
+
+def is_checked(config: Any) -> bool:
+    """Whether a model says of each row which one it answers; configurations of older versions do not."""
+    return any(output.name == "CHECK" for output in config.output)
+
+
 def members_of(record: Mapping[str, Any]) -> Members:
     """Members that a fused encoder's `encoder.json` names."""
     return FusedPreprocessing.from_dict(record.get("preprocessing", {})).members
+
+
+# Outputs of a member, and what the head calls them.
+PASSED = {"EMBEDDING": vector_name, "ERROR": error_name, "CHECK": check_name}
 
 
 def head_inputs(versions: Sequence[Members]) -> list[Any]:
@@ -63,6 +77,7 @@ def head_inputs(versions: Sequence[Members]) -> list[Any]:
         inputs += [
             pb.ModelInput(name=vector_name(modality), data_type=pb.TYPE_FP32, dims=[size], optional=optional),
             pb.ModelInput(name=error_name(modality), data_type=pb.TYPE_STRING, dims=[1], optional=optional),
+            pb.ModelInput(name=check_name(modality), data_type=pb.TYPE_UINT32, dims=[1], optional=optional),
         ]
     return inputs
 
@@ -77,16 +92,16 @@ def render_ensemble(contract: EncoderContract, members: Members, max_batch: int)
             model_name=member.name,
             model_version=member.version,
             input_map={"INPUT": input_name(member.modality), "QUERY": "QUERY"},
-            output_map={"EMBEDDING": vector_name(member.modality), "ERROR": error_name(member.modality)},
+            output_map={name: named(member.modality) for name, named in PASSED.items()},
         )
         for member in members
     ]
-    passed = [name(member.modality) for member in members for name in (vector_name, error_name)]
+    passed = [named(member.modality) for member in members for named in PASSED.values()]
     head = pb.ModelEnsembling.Step(
         model_name=contract.name,
         model_version=contract.version,
         input_map={name: name for name in passed},
-        output_map={"EMBEDDING": "EMBEDDING", "ERROR": "ERROR"},
+        output_map={name: name for name in PASSED},
     )
     config = pb.ModelConfig(
         name=served_model(contract)[0],
@@ -99,6 +114,7 @@ def render_ensemble(contract: EncoderContract, members: Members, max_batch: int)
         output=[
             pb.ModelOutput(name="EMBEDDING", data_type=pb.TYPE_FP32, dims=[contract.dimension]),
             pb.ModelOutput(name="ERROR", data_type=pb.TYPE_STRING, dims=[1]),
+            pb.ModelOutput(name="CHECK", data_type=pb.TYPE_UINT32, dims=[1]),
         ],
         ensemble_scheduling=pb.ModelEnsembling(step=[*steps, head]),
         parameters={

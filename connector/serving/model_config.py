@@ -68,6 +68,7 @@ def render_config(
         output=[
             pb.ModelOutput(name="EMBEDDING", data_type=pb.TYPE_FP32, dims=[dimension]),
             pb.ModelOutput(name="ERROR", data_type=pb.TYPE_STRING, dims=[1]),
+            pb.ModelOutput(name="CHECK", data_type=pb.TYPE_UINT32, dims=[1]),
         ],
         instance_group=[pb.ModelInstanceGroup(kind=pb.ModelInstanceGroup.KIND_CPU, count=instances)],
         # No priorities and no bounded queue: with either, what comes while the model is at work may lie for half

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from connector.config import TritonSettings
 from connector.serving.ensemble import input_name
 from connector.serving.payloads import MAX_ITEM_BYTES, Payloads
@@ -31,9 +29,10 @@ class TritonItemEncoder(TritonEncoder):
         url: str,
         settings: TritonSettings,
         max_batch: int,
+        checked: bool,
         modalities: Sequence[str],
     ) -> None:
-        super().__init__(client, contract, url, settings, max_batch)
+        super().__init__(client, contract, url, settings, max_batch, checked)
         self.modalities = tuple(modalities)
 
     def _payloads(self, items: Sequence[Any]) -> Payloads:
@@ -48,15 +47,10 @@ class TritonItemEncoder(TritonEncoder):
                 payloads.errors[position] = error.reason
         return payloads
 
-    def _inputs(self, content: list[bytes]) -> list[Any]:
-        from tritonclient.grpc import InferInput
-
+    def _columns(self, content: list[bytes]) -> dict[str, list[bytes]]:
         items = [unpack(item) for item in content]
-        inputs = []
-        for modality in self.modalities:
-            # A row of no bytes is an absent part.
-            cells = [item[modality].tobytes() if modality in item else b"" for item in items]
-            raw = InferInput(input_name(modality), [len(items), 1], "BYTES")
-            raw.set_data_from_numpy(np.array(cells, dtype=np.object_).reshape(-1, 1))
-            inputs.append(raw)
-        return inputs
+        # A row of no bytes is an absent part.
+        return {
+            input_name(modality): [item[modality].tobytes() if modality in item else b"" for item in items]
+            for modality in self.modalities
+        }

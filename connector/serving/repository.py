@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.errors import ConfigurationError, ContractMismatchError, ServingError
-from connector.serving.ensemble import ENSEMBLE, Members, members_of, render_ensemble, served_model
+from connector.serving.ensemble import ENSEMBLE, Members, is_checked, members_of, render_ensemble, served_model
 from connector.serving.model_config import HEADER, INSTANCES, MAX_BATCH, limits_of, parse_config, render_config
 from connector.serving.warmup import FOLDER, WARMUP_FILE, has_warmup, warmup_content
 from encoders.contract import EncoderContract
@@ -318,8 +318,17 @@ def _publish_members(repository: Path, encoder: EncoderFolder) -> None:
                 "publish that other encoder under a name of its own, or train a head over it (job fusion)"
             )
     for member in members:
-        if not is_complete(repository, member):
+        if not (is_complete(repository, member) and _is_checked(repository, member)):
             publish(repository, find_member(encoder.path, member), name=member.name, version=member.version)
+
+
+def _is_checked(repository: Path, contract: EncoderContract) -> bool:
+    """Whether a model has all outputs that an ensemble takes; those described by older versions do not."""
+    text = (repository / contract.name / "config.pbtxt").read_text(encoding="utf-8", errors="replace")
+    try:
+        return is_checked(parse_config(text))
+    except ConfigurationError:
+        return False
 
 
 def _model_py(contract: EncoderContract) -> str:

@@ -15,6 +15,7 @@ import encoders
 from connector.config import TritonSettings
 from connector.serving import LocalTriton, TritonClient
 from connector.serving.payloads import MAX_REQUEST_BYTES
+from connector.serving.processes import wait_until
 from connector.serving.repository import read_contract
 from connector.testing import EncoderSuite
 from encoders.base import Encoder
@@ -69,7 +70,9 @@ class OnTriton(EncoderSuite):
     @classmethod
     def encoder(cls, encoder_server: LocalTriton, model_repository: Path) -> Iterator[Encoder]:
         contract = read_contract(model_repository / cls.name / str(cls.version))
-        settings = TritonSettings(batch_size=4, in_flight=3)
+        # A machine that stands still for a second ends Triton (ADR 0024); with twenty models it is back in a minute.
+        settings = TritonSettings(batch_size=4, in_flight=3, retries=16)
+        assert wait_until(lambda: encoder_server._service().ready, 240)
         with TritonClient(encoder_server.grpc_url, settings) as client:
             yield client.encoder(contract)
 

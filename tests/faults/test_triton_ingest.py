@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +19,7 @@ from connector.config import Settings, TritonSettings
 from connector.errors import ServerUnavailableError
 from connector.serving import LocalTriton
 from connector.serving.environment import ServerEnvironment
-from connector.serving.processes import wait_until
+from connector.serving.processes import children, wait_until
 from connector.testing.faults import KillingProxy, seeded_points
 from tests.ready_shop import FEATURE_STORE
 from tests.torture import POINTS, TORTURE
@@ -54,10 +57,18 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def catalogue(turn: int = 0) -> pa.Table:
-    return pa.table(
-        {"item_id": [f"{turn} i{n}" for n in range(ROWS)], "title": [f"{turn} title {n}" for n in range(ROWS)]}
-    )
+def quick(turn: int, row: int) -> str:
+    return f"{turn} title {row}"
+
+
+def slow(turn: int, row: int) -> str:
+    """A text that the probe takes 10 ms for."""
+    return f"sleep:0.01{turn:02}{row:03}"
+
+
+def catalogue(turn: int = 0, title: Callable[[int, int], str] = quick) -> pa.Table:
+    rows = range(ROWS)
+    return pa.table({"item_id": [f"{turn} i{n}" for n in rows], "title": [title(turn, n) for n in rows]})
 
 
 def opened(folder: Path, proxy: KillingProxy, retries: int = 8) -> Connector:
@@ -67,7 +78,7 @@ def opened(folder: Path, proxy: KillingProxy, retries: int = 8) -> Connector:
     return Connector(folder, Settings(triton=settings))
 
 
-def check(connector: Connector, turns: int) -> None:
+def check(connector: Connector, turns: int, title: Callable[[int, int], str] = quick) -> None:
     """Every item once, with the vector of its own title."""
     store = connector._vector_store()
     spec = store.describe("item_text")
@@ -77,7 +88,7 @@ def check(connector: Connector, turns: int) -> None:
     assert found.num_rows == store.count("item_text") == turns * ROWS
     for row in found.to_pylist():
         turn, item = row["item_id"].split(" i")
-        expected = probe_vector(f"{turn} title {item}")
+        expected = probe_vector(title(int(turn), int(item)))
         assert row[spec.vector.name] == pytest.approx(expected), row["item_id"]
 
 
@@ -113,6 +124,33 @@ def test_a_triton_that_is_killed_and_comes_back(triton: LocalTriton, folder: Pat
                 # supervisor gives up on; a reload begins its count anew.
                 triton.reload()
         check(connector, turn + 1)
+
+
+def stand_still(server: LocalTriton, seconds: float) -> None:
+    """Stop the server and its workers as a machine that is moved, or put to sleep, stops them."""
+    pids = [server.pid, *(pid for pid, _ in children(server.pid))]
+    for number, pause in ((signal.SIGSTOP, seconds), (signal.SIGCONT, 0.0)):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        time.sleep(pause)
+
+
+def test_a_machine_that_stands_still(triton: LocalTriton, folder: Path) -> None:
+    """Triton waits a second for a sign of life of its worker, and a server that missed it mostly dies of it."""
+    turns = POINTS if TORTURE else 3
+    with KillingProxy(port(triton)) as proxy, opened(folder, proxy) as connector:
+        connector.apply()
+        for turn in range(turns):
+            pause = threading.Timer(0.4 + 0.31 * turn, stand_still, (triton, 1.6))
+            pause.start()
+            report = connector.ingest(catalogue(turn, slow), entity="item")
+            pause.join()
+            assert (report.views["item_text"].written, report.dead_letters) == (ROWS, 0)
+            assert wait_until(lambda: triton._service().ready, 60)
+            if turn % 3 == 2:
+                triton.reload()
+        check(connector, turns, slow)
 
 
 def test_a_triton_that_stays_away(triton: LocalTriton, folder: Path) -> None:

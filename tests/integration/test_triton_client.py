@@ -118,6 +118,21 @@ def test_a_refused_request_is_not_sent_again(encoder: TritonEncoder, probe_serve
     assert executions(probe_server) == before + 1
 
 
+def test_an_answer_to_another_request_is_asked_for_again(encoder: TritonEncoder) -> None:
+    for texts in (["a", "garble:1", "b"], ["bare:1"], ["c", "bare:2"]):
+        for side in ("document", "query"):
+            np.testing.assert_array_equal(encoder.encode(texts, side), expected(texts, side == "query"))
+
+
+def test_a_server_that_never_answers_what_it_was_asked(probe_server: LocalTriton) -> None:
+    with TritonClient(probe_server.grpc_url, TritonSettings(retries=1)) as client:
+        with pytest.raises(
+            ServerUnavailableError, match=r"is not to what was asked, .* restart the local stack"
+        ) as caught:
+            client.encoder(probe_contract()).encode(["lie:"])
+        assert "\n" not in str(caught.value)
+
+
 def test_one_failed_request_of_many_ends_the_call(encoder: TritonEncoder) -> None:
     with pytest.raises(ServingError, match="told to fail"):
         encoder.encode(["a"] * 40 + ["raise:"] + ["b"] * 40)

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,8 +19,10 @@ from connector.errors import ServingError
 from connector.serving.environment import find
 from encoders import ContractMismatchError, EncoderError, EncoderLoadError
 from encoders.triton_model import TritonPythonModel
+from encoders.wire import row_checks
 
 ROOT = Path(__file__).parents[3]
+OUTPUTS = ("EMBEDDING", "ERROR", "CHECK")
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +70,11 @@ def request(texts: list[bytes], query: list[bool] | None = None) -> dict[str, An
     return inputs
 
 
-def start(repository: Path, **parameters: str) -> TritonPythonModel:
-    config = {"parameters": {name: {"string_value": value} for name, value in parameters.items()}}
+def start(repository: Path, outputs: Sequence[str] = OUTPUTS, **parameters: str) -> TritonPythonModel:
+    config = {
+        "output": [{"name": name} for name in outputs],
+        "parameters": {name: {"string_value": value} for name, value in parameters.items()},
+    }
     model = TritonPythonModel()
     model.initialize({"model_repository": str(repository), "model_version": "2", "model_config": json.dumps(config)})
     return model
@@ -113,6 +118,21 @@ def test_sides_may_be_mixed_row_by_row(model: TritonPythonModel, repository: Pat
     np.testing.assert_allclose(
         answer.outputs["EMBEDDING"], np.stack([documents[0], queries[0], queries[1], documents[1]]), atol=1e-5
     )
+
+
+def test_each_row_says_whose_answer_it_is(model: TritonPythonModel) -> None:
+    first, second = model.execute([request([b"red", b"", b"\xff"]), request([b"red", b"chair"], [True, False])])
+    np.testing.assert_array_equal(first.outputs["CHECK"], row_checks([b"red", b"", b"\xff"]).reshape(-1, 1))
+    np.testing.assert_array_equal(second.outputs["CHECK"][1:], row_checks([b"chair"]).reshape(-1, 1))
+    np.testing.assert_array_equal(second.outputs["CHECK"][:1], row_checks([b"red"], True).reshape(-1, 1))
+    assert second.outputs["CHECK"][0] != first.outputs["CHECK"][0]
+    assert first.outputs["CHECK"].dtype == np.uint32
+
+
+def test_a_configuration_of_an_older_version_is_answered_as_it_states(repository: Path) -> None:
+    older = start(repository, OUTPUTS[:2])
+    assert list(older.execute([request([b"red"])])[0].outputs) == ["EMBEDDING", "ERROR"]
+    older.finalize()
 
 
 def test_bad_rows_are_reported_beside_good_ones(model: TritonPythonModel) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from encoders import InvalidInputError
-from encoders.wire import pack, pack_text, parts_of, to_bytes, unpack, unpack_text
+from encoders.wire import joined_checks, pack, pack_text, parts_of, row_checks, to_bytes, unpack, unpack_text
 
 PARTS = {
     "image": b"\xff\xd8 a picture",
@@ -53,6 +53,21 @@ def test_nothing_packed_is_nothing() -> None:
 def test_what_cannot_travel_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInputError):
         pack(value)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=20), st.booleans()), max_size=8))
+def test_a_check_tells_rows_and_sides_apart(rows: list[tuple[bytes, bool]]) -> None:
+    contents, sides = [row for row, _ in rows], np.array([side for _, side in rows], bool)
+    checks = row_checks(contents, sides)
+    assert (checks.dtype, checks.shape) == (np.uint32, (len(rows),))
+    assert len(set(checks.tolist())) == len(set(rows))
+    again = joined_checks([checks, row_checks([b""] * len(rows))])
+    assert len(set(again.tolist())) == len(set(rows))
+    np.testing.assert_array_equal(joined_checks([checks]), checks)
+
+
+def test_a_check_is_the_crc_32_that_others_compute() -> None:
+    assert row_checks([b"123456789"]).tolist() == [0xCBF43926]
 
 
 @settings(max_examples=200, deadline=None)

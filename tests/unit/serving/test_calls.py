@@ -36,9 +36,13 @@ PASSING = [
     failure("RESOURCE_EXHAUSTED"),
     failure("INTERNAL", "Exceeds maximum queue size"),
     failure("INTERNAL", "Stub process 'text_0' is not healthy."),
+    failure("INTERNAL", "Failed to retrieve the response error."),
+    failure("INVALID_ARGUMENT", "unexpected inference output '' for model 'text'"),
+    calls.GarbledAnswerError("here: its answer holds no vectors"),
 ]
 LASTING = [
     failure("INVALID_ARGUMENT"),
+    failure("INVALID_ARGUMENT", "unexpected inference output 'VECTOR' for model 'text'"),
     failure("INTERNAL"),
     failure("NOT_FOUND"),
     failure("UNIMPLEMENTED"),

@@ -52,6 +52,8 @@ def test_members_heads_and_ensembles(tmp_path: Path) -> None:
         ensemble = parse_config((repository / model / "config.pbtxt").read_text())
         assert modalities_of(ensemble) == ("text", "image")
         assert contracts_of(ensemble) == {contract.version: contract}
+        assert [output.name for output in ensemble.output] == ["EMBEDDING", "ERROR", "CHECK"]
+        assert ensemble.ensemble_scheduling.step[0].output_map["CHECK"] == "TEXT_CHECK" in sizes
         steps = [(step.model_name, step.model_version) for step in ensemble.ensemble_scheduling.step]
         assert steps == [(text_model, 1), ("tiny_image", 1), ("item", contract.version)]
         assert (repository / model / "1").is_dir()

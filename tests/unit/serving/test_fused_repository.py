@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -29,6 +30,20 @@ def test_a_lost_member_comes_back(tmp_path: Path) -> None:
     assert is_complete(models, contract)
     (models / "text" / "config.pbtxt").unlink()
     assert not is_complete(models, contract)
+
+
+def test_a_member_that_an_older_version_described_is_described_again(tmp_path: Path) -> None:
+    """It lacks an output that the ensemble takes, which would not load with it."""
+    models = tmp_path / "models"
+    contract = publish(models, "fused", name="fused")
+    config = models / "image" / "config.pbtxt"
+    text = config.read_text()
+    older = re.sub(r'output \{\s+name: "CHECK"[^}]*\}\n', "", text)
+    assert older != text
+    config.write_text(older)
+    assert is_complete(models, contract)
+    publish(models, "fused", name="fused")
+    assert config.read_text() == text
 
 
 def test_a_member_whose_place_is_taken_leaves_nothing_behind(tmp_path: Path) -> None:

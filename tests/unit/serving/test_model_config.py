@@ -30,6 +30,7 @@ def test_the_configuration_agrees_with_the_contract() -> None:
     assert [(o.name, o.data_type, list(o.dims)) for o in config.output] == [
         ("EMBEDDING", pb.TYPE_FP32, [384]),
         ("ERROR", pb.TYPE_STRING, [1]),
+        ("CHECK", pb.TYPE_UINT32, [1]),
     ]
     assert config.version_policy.HasField("all")
     assert config.instance_group[0].count == 2
