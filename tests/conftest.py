@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -23,8 +24,12 @@ pytest_plugins = [name for name in ("tests.triton_fixtures", "tests.milvus_fixtu
 
 
 @pytest.fixture(scope="session", autouse=True)
-def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Locks of the stores under test, and of their child processes, in a folder of their own."""
+def private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Locks of the stores under test, and what libraries leave in the folder for temporary files, child processes
+    included, in folders that pytest removes."""
+    temporary = str(tmp_path_factory.mktemp("temporary"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONNECTOR_STATE_FOLDER", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("TMPDIR", temporary)
+        patch.setattr(tempfile, "tempdir", temporary)
         yield

@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 SHM_PREFIX = r"mmc[0-9a-f]{12}"
+EXTRACTED = Path("/tmp/python_env_??????")  # noqa: S108 - Triton asks for no other place
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
 
 
@@ -137,6 +138,19 @@ def _prctl() -> Callable[[int], None] | None:
         library.prctl(set_death_signal, number, 0, 0, 0)
 
     return call
+
+
+def extraction_folders() -> set[Path]:
+    """Folders that Triton's Python backends have made to extract environments into, one a server, where we may remove
+    them; a server that is killed leaves its own behind, empty."""
+    if not hasattr(os, "getuid"):
+        return set()
+    found = set()
+    for folder in EXTRACTED.parent.glob(EXTRACTED.name):
+        with suppress(OSError):
+            if folder.stat().st_uid == os.getuid():
+                found.add(folder)
+    return found
 
 
 def tail(path: Path, *, start: int = 0, most: int = 64 * 1024) -> list[str]:

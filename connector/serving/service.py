@@ -14,6 +14,7 @@ from connector.serving.probe import socket_ready, triton_failures, triton_ready
 from connector.serving.processes import (
     child_setup,
     children,
+    extraction_folders,
     first_match,
     free_ports,
     is_alive,
@@ -69,6 +70,8 @@ class SupervisedService:
         self._error = ""
         self._log_start = 0
         self._workers: list[tuple[int, str]] = []
+        self._extraction_before: set[Path] = set()
+        self._extraction: Path | None = None
         self._failures: dict[str, str] = {}
 
     def start(self) -> None:
@@ -77,6 +80,8 @@ class SupervisedService:
         self._ports |= dict(zip(open_ports, free_ports(len(open_ports)), strict=True))
         self._next_start, self._ready, self._error = None, False, ""
         self._started, self._started_at = time.monotonic(), time.time()
+        if self._spec.probe == "triton":
+            self._extraction_before = extraction_folders()
         try:
             Path(self._spec.log).parent.mkdir(parents=True, exist_ok=True)
             with Path(self._spec.log).open("ab") as log:
@@ -168,6 +173,10 @@ class SupervisedService:
         self._was_ready |= self._ready
         if self._ready and self._process is not None:
             self._workers = children(self._process.pid)
+            if self._spec.probe == "triton":
+                # With one new folder alone it is ours; of several, as when another server starts too, nobody can say.
+                made = extraction_folders() - self._extraction_before
+                self._extraction = made.pop() if len(made) == 1 else None
         elif now - self._started > self._ready_timeout_s:
             self._note(f"not ready after {self._ready_timeout_s:.0f} s")
             self.stop()
@@ -210,6 +219,10 @@ class SupervisedService:
         kill_group(group)
         if self._spec.probe == "triton":
             remove_shared_memory(self._shm_prefix)
+        if self._extraction is not None:
+            with suppress(OSError):
+                self._extraction.rmdir()
+            self._extraction = None
         self._process, self._ready, self._token, self._workers = None, False, "", []
 
     def _because(self) -> str:

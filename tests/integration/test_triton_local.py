@@ -16,7 +16,7 @@ import pytest
 from connector.errors import ServingError
 from connector.serving import LocalTriton, TritonClient
 from connector.serving.environment import ServerEnvironment
-from connector.serving.processes import SHARED_MEMORY, wait_until
+from connector.serving.processes import SHARED_MEMORY, extraction_folders, wait_until
 from connector.serving.repository import MODEL_PY, write_model_files
 from tests.triton_fixtures import probe_contract, processes_of, write_probe
 
@@ -29,19 +29,21 @@ def shared_memory() -> set[str]:
 
 def test_nothing_is_left_after_stop(triton_environment: ServerEnvironment, tmp_path: Path) -> None:
     write_probe(tmp_path)
-    before = shared_memory()
+    before, folders = shared_memory(), extraction_folders()
     server = LocalTriton(tmp_path, triton_environment).start()
     assert server.start() is server
     supervisor, folder = server.supervisor_pid, server.log_path.parent
     assert len(processes_of(tmp_path)) == 2
     assert server.models() == {"probe/1": "READY"}
     assert shared_memory() - before
+    assert extraction_folders() - folders
     server.stop()
     server.stop()
     assert not processes_of(tmp_path)
     assert not Path(f"/proc/{supervisor}").exists()
     assert not folder.exists()
     assert not shared_memory() - before
+    assert not extraction_folders() - folders
     with pytest.raises(ServingError, match="not running"):
         _ = server.grpc_url
 
