@@ -182,6 +182,8 @@ def write_model_files(
     )
     _write_changed(repository / name / "config.pbtxt", text.encode())
     for contract, its_members in members.items():
+        for member in its_members:
+            _complete_outputs(repository, member.name)
         model, version = served_model(contract)
         # Triton wants a folder for the version of an ensemble; what lies in it does not matter.
         keep = version_folder(repository, model, version) / ".keep"
@@ -208,6 +210,23 @@ def limits_set(repository: Path, contract: EncoderContract) -> dict[str, Any]:
 
 def _versions(repository: Path, name: str) -> list[EncoderContract]:
     return [contract for contract in described(repository) if contract.name == name]
+
+
+def _complete_outputs(repository: Path, name: str) -> None:
+    """Describe a member again that an older version described: an ensemble does not load without one of its outputs."""
+    file = repository / name / "config.pbtxt"
+    if not file.is_file():
+        return
+    config = parse_config(file.read_text(encoding="utf-8", errors="replace"))
+    if not is_checked(config):
+        threads = config.parameters["threads"].string_value if "threads" in config.parameters else ""
+        write_model_files(
+            repository,
+            name,
+            max_batch=config.max_batch_size,
+            instances=config.instance_group[0].count if config.instance_group else INSTANCES,
+            threads=int(threads) if threads else None,
+        )
 
 
 def _limits_of_model(repository: Path, contract: EncoderContract) -> dict[str, Any]:
@@ -318,17 +337,8 @@ def _publish_members(repository: Path, encoder: EncoderFolder) -> None:
                 "publish that other encoder under a name of its own, or train a head over it (job fusion)"
             )
     for member in members:
-        if not (is_complete(repository, member) and _is_checked(repository, member)):
+        if not is_complete(repository, member):
             publish(repository, find_member(encoder.path, member), name=member.name, version=member.version)
-
-
-def _is_checked(repository: Path, contract: EncoderContract) -> bool:
-    """Whether a model has all outputs that an ensemble takes; those described by older versions do not."""
-    text = (repository / contract.name / "config.pbtxt").read_text(encoding="utf-8", errors="replace")
-    try:
-        return is_checked(parse_config(text))
-    except ConfigurationError:
-        return False
 
 
 def _model_py(contract: EncoderContract) -> str:

@@ -36,6 +36,7 @@ def test_a_member_that_an_older_version_described_is_described_again(tmp_path: P
     """It lacks an output that the ensemble takes, which would not load with it."""
     models = tmp_path / "models"
     contract = publish(models, "fused", name="fused")
+    publish(models, "image", name="image", instances=2, threads=1, limits={"max_pixels": 1_000_000})
     config = models / "image" / "config.pbtxt"
     text = config.read_text()
     older = re.sub(r'output \{\s+name: "CHECK"[^}]*\}\n', "", text)
@@ -43,6 +44,16 @@ def test_a_member_that_an_older_version_described_is_described_again(tmp_path: P
     config.write_text(older)
     assert is_complete(models, contract)
     publish(models, "fused", name="fused")
+    assert config.read_text() == text
+
+
+def test_members_of_other_versions_are_described_again_too(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    publish(models, tiny_models.fused(tmp_path / "one" / "tower"), name="item", version=1)
+    config = models / "tiny_text" / "config.pbtxt"
+    text = config.read_text()
+    config.write_text(re.sub(r'output \{\s+name: "CHECK"[^}]*\}\n', "", text))
+    publish(models, "fused", name="item", version=2)
     assert config.read_text() == text
 
 
